@@ -1,0 +1,331 @@
+//! The command line: flags first, then the environment, then defaults.
+
+mod groups;
+mod values;
+
+pub use groups::{DatabaseArgs, PaymentArgs, ServerArgs};
+
+use crate::output::Format;
+use crate::ports::Role;
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An event-sourced shop: five services, a saga that takes each order through them, and the tools to prove that
+/// nothing was lost.
+///
+/// `sagashop up` starts all of it; nothing needs to be installed. Results go to stdout, logs to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "sagashop", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Args {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done · 1 failed · 2 command line not understood · 3 checked, and something is violated ·
+4 could not check · 5 port or folder in use · 6 a named server is unavailable · 130 interrupted
+Environment: RUST_LOG chooses what is logged; NO_COLOR turns colours off.";
+
+/// What applies to every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Every command")]
+pub struct GlobalArgs {
+    /// The form of results on stdout.
+    #[arg(long, global = true, value_enum, default_value_t, env = "SAGASHOP_OUTPUT", hide_env = true)]
+    pub output: Format,
+    /// The form of logs on stderr.
+    #[arg(long, global = true, value_enum, default_value_t, env = "LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// The folder that everything of this shop lives in.
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "./.sagashop", env = "SAGASHOP_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// The form of logs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON document a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the whole shop in one process.
+    ///
+    /// Without DATABASE_URL or DB_HOST it runs a PostgreSQL of its own under the data folder: by the programs on this
+    /// machine, else by a PostgreSQL 17 that is fetched once into the cache. Without KAFKA_BROKER, messages go through
+    /// that PostgreSQL too. Ctrl-C stops it; the next start goes on where it was.
+    Up(UpArgs),
+    /// Run one service, or the orchestrator, as its own process.
+    Serve(ServeArgs),
+    /// Create the databases of all roles, or of some, and bring them up to date.
+    Migrate(MigrateArgs),
+    /// Place a mix of orders, follow each to its end, tell one order's story, and audit the shop.
+    ///
+    /// Uses the shop that runs, else starts one for the time.
+    Demo(DemoArgs),
+    /// Check every promise against the live databases. Exits with 3 when one is broken, 4 when one could not be checked.
+    Audit(AuditArgs),
+    /// Measure; each benchmark but the canary runs the canary before and after itself.
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Print a service's OpenAPI document.
+    Openapi(OpenapiArgs),
+    /// Look at the sagas.
+    #[command(subcommand)]
+    Saga(SagaCommand),
+}
+
+/// `sagashop up`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UpArgs {
+    /// Leave out the small catalogue that the first start seeds.
+    #[arg(long)]
+    pub empty: bool,
+    /// Added to every port (8080 to 8085, 50051, 50052), so that several shops fit on one machine.
+    #[arg(long, value_name = "N", env = "PORT_OFFSET", default_value_t = 0)]
+    pub port_offset: u16,
+    /// The address to listen on; 0.0.0.0 lets other machines in.
+    #[arg(long, value_name = "ADDRESS", env = "LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub listen: IpAddr,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The other servers.
+    #[command(flatten)]
+    pub servers: ServerArgs,
+    /// The simulated provider.
+    #[command(flatten)]
+    pub payment: PaymentArgs,
+}
+
+/// `sagashop serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Which part of the shop to run.
+    #[arg(value_enum)]
+    pub role: Role,
+    /// Its HTTP port; each role has its own by default (8080 to 8085).
+    #[arg(long, value_name = "PORT", env = "HTTP_PORT")]
+    pub http_port: Option<u16>,
+    /// Its gRPC port (order 50051, product 50052).
+    #[arg(long, value_name = "PORT", env = "GRPC_PORT")]
+    pub grpc_port: Option<u16>,
+    /// The address to listen on.
+    #[arg(long, value_name = "ADDRESS", env = "LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
+    pub listen: IpAddr,
+    /// The role's database, created if it is missing; each role has its own by default (userdb, productdb, …).
+    #[arg(long, value_name = "NAME", env = "DB_NAME")]
+    pub db_name: Option<String>,
+    /// The product service's gRPC, which the order service asks for prices.
+    #[arg(long, value_name = "HOST:PORT", env = "PRODUCT_SERVICE_GRPC", default_value = "localhost:50052")]
+    pub product_service_grpc: String,
+    /// The user service's gRPC, which the notification service asks where to send e-mails.
+    #[arg(long, value_name = "HOST:PORT", env = "USER_SERVICE_GRPC", default_value = "localhost:50053")]
+    pub user_service_grpc: String,
+    /// The user service, whose public keys access tokens are verified with.
+    #[arg(long, value_name = "URL", env = "USER_SERVICE_URL", default_value = "http://localhost:8080")]
+    pub user_service_url: String,
+    /// What the notification service shows the user service to learn an address; at least 32 characters.
+    #[arg(long, value_name = "TOKEN", env = "INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<String>,
+    /// The first administrator's address (user service), made if the address has no account; the password stands in
+    /// ADMIN_PASSWORD.
+    #[arg(long, value_name = "ADDRESS", env = "ADMIN_EMAIL")]
+    pub admin_email: Option<String>,
+    /// Fill an empty catalogue (product service).
+    #[arg(long, env = "SEED_CATALOGUE")]
+    pub seed: bool,
+    /// How long the partitions of an instance that died wait for another.
+    #[arg(long, value_name = "TIME", env = "LEASE", default_value = "10s", value_parser = values::duration)]
+    pub lease: Duration,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The other servers.
+    #[command(flatten)]
+    pub servers: ServerArgs,
+    /// The simulated provider.
+    #[command(flatten)]
+    pub payment: PaymentArgs,
+}
+
+/// `sagashop migrate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MigrateArgs {
+    /// Whose databases; all when none is named.
+    #[arg(value_enum)]
+    pub roles: Vec<Role>,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop demo`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DemoArgs {
+    /// How many orders to place.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub orders: u32,
+    /// Orders a second; as fast as they are answered when not given.
+    #[arg(long, value_name = "R", value_parser = values::rate)]
+    pub rate: Option<f64>,
+    /// The same seed places the same mix.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub seed: u64,
+    /// The shop to start when none runs, and the one to look for.
+    #[command(flatten)]
+    pub up: UpArgs,
+}
+
+/// `sagashop audit`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AuditArgs {
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The other servers.
+    #[command(flatten)]
+    pub servers: ServerArgs,
+}
+
+/// `sagashop bench …`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// How fast this server is today: durable single-row commits and 100-row inserts, three seconds each.
+    Canary(BenchCanaryArgs),
+    /// Orders over HTTP, from POST to confirmed as the client sees it.
+    Orders(BenchOrdersArgs),
+    /// Appends to the event store, beside stock postgres-es and a raw batched INSERT.
+    Store(BenchStoreArgs),
+    /// Rebuilds of a projection.
+    Rebuild(BenchRebuildArgs),
+}
+
+/// `sagashop bench canary`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchCanaryArgs {
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop bench orders`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("load").args(["rate", "clients"]))]
+pub struct BenchOrdersArgs {
+    /// Orders a second, placed on time whether earlier ones are answered or not (open loop).
+    #[arg(long, value_name = "R", value_parser = values::rate)]
+    pub rate: Option<f64>,
+    /// Clients that each wait for their order's end before the next (closed loop); 64 when no rate is given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub clients: Option<u32>,
+    /// How long to place orders.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    pub duration: Duration,
+    /// The shop to start when none runs, and the one to look for.
+    #[command(flatten)]
+    pub up: UpArgs,
+}
+
+/// `sagashop bench store`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchStoreArgs {
+    /// Concurrent writers, one run each.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_values_t = [1, 8, 32, 128, 512])]
+    pub writers: Vec<u32>,
+    /// How long each run takes.
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::duration)]
+    pub duration: Duration,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop bench rebuild`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchRebuildArgs {
+    /// How many events to rebuild from.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub events: u64,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop openapi`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct OpenapiArgs {
+    /// Whose document.
+    #[arg(value_enum)]
+    pub role: Role,
+}
+
+/// `sagashop saga …`.
+#[derive(Debug, Subcommand)]
+pub enum SagaCommand {
+    /// List sagas, the newest first.
+    List(SagaListArgs),
+    /// Show one saga with its timeline.
+    Show(SagaShowArgs),
+    /// Print the saga's state machine as a Mermaid diagram.
+    Graph,
+}
+
+/// `sagashop saga list`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SagaListArgs {
+    /// Only sagas in this state, for example stuck.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// At most this many.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop saga show`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SagaShowArgs {
+    /// The id of the saga, which is that of its order.
+    pub id: uuid::Uuid,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        let args = Args::parse_from(["sagashop", "bench", "canary", "--output", "json", "--data-dir", "/d"]);
+        assert_eq!(args.global.output, Format::Json);
+        assert_eq!(args.global.data_dir, PathBuf::from("/d"));
+    }
+
+    #[test]
+    fn rate_and_clients_exclude_each_other() {
+        let both = ["sagashop", "bench", "orders", "--rate", "50", "--clients", "8"];
+        assert!(Args::try_parse_from(both).is_err());
+    }
+}

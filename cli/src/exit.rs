@@ -1,0 +1,121 @@
+//! Exit codes that mean something, and the one place where a failed command says why.
+
+use crate::{ports, postgres};
+use std::io;
+use std::process::ExitCode;
+
+/// How a command ended, for scripts.
+///
+/// | code | meaning |
+/// |---|---|
+/// | 0 | done; for `audit`: everything was checked and nothing is violated |
+/// | 1 | failed |
+/// | 2 | the command line was not understood |
+/// | 3 | checked, and something that must hold does not |
+/// | 4 | could not check: no verdict either way |
+/// | 5 | in use: a port, or the data folder, belongs to another program |
+/// | 6 | unavailable: a server that was named does not answer, or refuses us |
+/// | 130 | interrupted |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Code {
+    /// Done.
+    Done = 0,
+    /// Failed, for a reason that has no code of its own.
+    Failed = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// Something that must hold does not.
+    Violated = 3,
+    /// No verdict: part of what was to be checked could not be.
+    Unchecked = 4,
+    /// A port or the data folder belongs to another program.
+    InUse = 5,
+    /// A server that was named does not answer, or refuses us.
+    Unavailable = 6,
+    /// Stopped by Ctrl-C before the end.
+    Interrupted = 130,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        ExitCode::from(code as u8)
+    }
+}
+
+/// A failure that names its own exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    /// What happened and what helps, as one sentence.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code and sentence.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// The exit code for a failure: its own if it has one, else [`Code::Failed`].
+pub fn code_of(error: &anyhow::Error) -> Code {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.code;
+        }
+        if let Some(error) = cause.downcast_ref::<postgres::Error>() {
+            return error.code();
+        }
+        if cause.downcast_ref::<ports::Error>().is_some() {
+            return Code::InUse;
+        }
+        // The reader of our output has seen enough (`… | head`): that is no failure.
+        if cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return Code::Done;
+        }
+    }
+    Code::Failed
+}
+
+/// Says on stderr why a command failed, and turns its end into the process's exit code.
+pub fn report(ended: anyhow::Result<Code>) -> ExitCode {
+    let code = match ended {
+        Ok(code) => code,
+        Err(error) => {
+            let code = code_of(&error);
+            if code != Code::Done {
+                eprintln!("error: {error:#}");
+            }
+            code
+        }
+    };
+    code.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_failure_keeps_its_code_under_added_context() {
+        let error =
+            Err::<(), _>(Failure::new(Code::Unchecked, "no answer")).context("auditing payments").expect_err("fails");
+        assert_eq!(code_of(&error), Code::Unchecked);
+        assert_eq!(format!("{error:#}"), "auditing payments: no answer");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
+        assert_eq!(code_of(&error), Code::Done);
+    }
+
+    #[test]
+    fn anything_else_is_failed() {
+        assert_eq!(code_of(&anyhow::anyhow!("lightning")), Code::Failed);
+    }
+}

@@ -1,0 +1,15 @@
+//! The command line of Sagashop: every role of the shop, its demonstration, its audit and its
+//! benchmarks, in one binary.
+//!
+//! Data goes to stdout, everything else to stderr ([`output`]); the exit code says what kind of
+//! end it was ([`exit`]).
+
+pub mod args;
+pub mod canary;
+pub mod exit;
+pub mod output;
+pub mod ports;
+pub mod postgres;
+pub mod run;
+pub mod saga;
+pub mod shop;

@@ -1,0 +1,18 @@
+//! The binary: parse, run, say how it ended.
+
+use clap::Parser;
+use sagashop::{args::Args, exit, run};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    // Both our own HTTP client and PostgreSQL's download want TLS, and its provider is chosen once a process.
+    // An error means that somebody chose before us, which is just as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run::run(args)));
+    exit::report(ended)
+}

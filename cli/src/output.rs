@@ -1,0 +1,209 @@
+//! Results on stdout: a table for people, JSON for programs. Nothing else is ever written there.
+
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// The form of a command's results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Aligned columns, for people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON document a line.
+    Jsonl,
+}
+
+/// A result that can be one line of a table. Its JSON form is its `Serialize`.
+pub trait Row: Serialize {
+    /// The column titles.
+    const COLUMNS: &'static [&'static str];
+
+    /// The cells, as many as there are columns.
+    fn cells(&self) -> Vec<String>;
+}
+
+/// Writes results to stdout: a table with a title line, a JSON array, or a JSON document a line.
+///
+/// # Errors
+/// Those of stdout; a reader that went away is a `BrokenPipe`.
+pub fn rows<R: Row>(format: Format, rows: &[R]) -> io::Result<()> {
+    let stdout = io::stdout().lock();
+    let style = Style::of(&stdout);
+    write_rows(stdout, style, format, rows)
+}
+
+/// Writes one result to stdout: as a JSON document, or as a table of its names and values.
+///
+/// # Errors
+/// Those of stdout; a reader that went away is a `BrokenPipe`.
+pub fn one<R: Row>(format: Format, row: &R) -> io::Result<()> {
+    let stdout = io::stdout().lock();
+    let style = Style::of(&stdout);
+    write_one(stdout, style, format, row)
+}
+
+/// Writes text that is a result as it stands (a diagram, an OpenAPI document), with a line end.
+///
+/// # Errors
+/// Those of stdout; a reader that went away is a `BrokenPipe`.
+pub fn text(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
+    stdout.flush()
+}
+
+/// Whether escape sequences belong on stderr: it is a terminal and `NO_COLOR` is not set.
+pub fn stderr_is_coloured() -> bool {
+    io::stderr().is_terminal() && !no_color()
+}
+
+/// <https://no-color.org>: set and not empty.
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// What the reader of a table can show.
+#[derive(Clone, Copy, Debug)]
+struct Style {
+    is_terminal: bool,
+    is_coloured: bool,
+}
+
+impl Style {
+    fn of(stream: &impl IsTerminal) -> Self {
+        let is_terminal = stream.is_terminal();
+        Self { is_terminal, is_coloured: is_terminal && !no_color() }
+    }
+
+    fn table(self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if self.is_terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.force_no_tty();
+        }
+        table
+    }
+
+    fn title(self, text: &str) -> Cell {
+        let cell = Cell::new(text);
+        if self.is_coloured { cell.add_attribute(Attribute::Bold) } else { cell }
+    }
+}
+
+fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &[R]) -> io::Result<()> {
+    match format {
+        Format::Table => {
+            let mut table = style.table();
+            table.set_header(R::COLUMNS.iter().map(|title| style.title(title)).collect::<Vec<_>>());
+            for row in rows {
+                table.add_row(row.cells().iter().map(|cell| value(cell)).collect::<Vec<_>>());
+            }
+            write_table(&mut out, &table)?;
+        }
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, rows)?;
+            writeln!(out)?;
+        }
+        Format::Jsonl => {
+            for row in rows {
+                serde_json::to_writer(&mut out, row)?;
+                writeln!(out)?;
+            }
+        }
+    }
+    out.flush()
+}
+
+fn write_one<R: Row>(mut out: impl Write, style: Style, format: Format, row: &R) -> io::Result<()> {
+    match format {
+        Format::Table => {
+            let mut table = style.table();
+            for (title, cell) in R::COLUMNS.iter().zip(row.cells()) {
+                table.add_row(vec![style.title(title), Cell::new(cell)]);
+            }
+            write_table(&mut out, &table)?;
+        }
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut out, row)?;
+            writeln!(out)?;
+        }
+        Format::Jsonl => {
+            serde_json::to_writer(&mut out, row)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()
+}
+
+/// Numbers stand at the right of their column, so that they can be compared at a glance.
+fn value(text: &str) -> Cell {
+    let is_number = text.starts_with(|first: char| first.is_ascii_digit())
+        && text.chars().all(|letter| letter.is_ascii_digit() || ",.".contains(letter));
+    let cell = Cell::new(text);
+    if is_number { cell.set_alignment(CellAlignment::Right) } else { cell }
+}
+
+fn write_table(out: &mut impl Write, table: &Table) -> io::Result<()> {
+    for line in table.lines() {
+        // Every cell is padded by one space on both sides, the outermost too.
+        writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize)]
+    struct Port {
+        service: &'static str,
+        port: u16,
+    }
+
+    impl Row for Port {
+        const COLUMNS: &'static [&'static str] = &["service", "port"];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.service.to_owned(), self.port.to_string()]
+        }
+    }
+
+    const PLAIN: Style = Style { is_terminal: false, is_coloured: false };
+    const PORTS: [Port; 2] = [Port { service: "order", port: 8082 }, Port { service: "user", port: 80 }];
+
+    fn written(format: Format) -> String {
+        let mut out = Vec::new();
+        write_rows(&mut out, PLAIN, format, &PORTS).expect("memory can be written to");
+        String::from_utf8(out).expect("output is UTF-8")
+    }
+
+    #[test]
+    fn a_table_aligns_its_columns_and_holds_no_escape_sequence() {
+        insta::assert_snapshot!(written(Format::Table), @r"
+        service  port
+        order    8082
+        user       80
+        ");
+    }
+
+    #[test]
+    fn json_is_one_document_and_jsonl_one_a_line() {
+        let json: serde_json::Value = serde_json::from_str(&written(Format::Json)).expect("one document");
+        assert_eq!(json.as_array().map(Vec::len), Some(2));
+        assert_eq!(written(Format::Jsonl).lines().next(), Some(r#"{"service":"order","port":8082}"#));
+    }
+
+    #[test]
+    fn one_result_is_a_list_of_names_and_values() {
+        let mut out = Vec::new();
+        write_one(&mut out, PLAIN, Format::Table, &PORTS[0]).expect("memory can be written to");
+        let text = String::from_utf8(out).expect("output is UTF-8");
+        assert_eq!(text.lines().map(str::trim).collect::<Vec<_>>(), ["service  order", "port     8082"]);
+    }
+}

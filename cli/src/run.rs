@@ -1,0 +1,76 @@
+//! From the command line to the command.
+
+use crate::args::{Args, BenchCommand, Command, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs};
+use crate::exit::Code;
+use crate::ports::Role;
+use crate::postgres::Server;
+use crate::{canary, output, saga, shop};
+
+/// What is logged unless `RUST_LOG` says otherwise: a shop in one process keeps to what matters,
+/// a service by itself tells more.
+const LOG_UP: &str = "warn,rskafka=off,sagashop=info";
+const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=warn";
+
+/// Runs the command; its result is the exit code.
+///
+/// # Errors
+/// What the command failed of; [`crate::exit::code_of`] knows its exit code.
+pub async fn run(args: Args) -> anyhow::Result<Code> {
+    let Args { global, command } = args;
+    let _telemetry = telemetry(&global, &command)?;
+    match command {
+        Command::Up(args) => shop::up(&global, &args).await,
+        Command::Serve(args) => shop::serve(&global, &args).await,
+        Command::Migrate(args) => migrate(&global, &args).await,
+        Command::Openapi(args) => {
+            output::text(&args.role.openapi())?;
+            Ok(Code::Done)
+        }
+        Command::Saga(command) => saga::run(&global, &command).await,
+        Command::Bench(BenchCommand::Canary(canary)) => bench_canary(&global, &canary.database).await,
+        command => anyhow::bail!("not wired yet: {command:?}"),
+    }
+}
+
+fn telemetry(global: &GlobalArgs, command: &Command) -> anyhow::Result<telemetry::Guard> {
+    let (service, filter, otlp) = match command {
+        Command::Up(args) => ("sagashop", LOG_UP, args.servers.otlp_endpoint.clone()),
+        Command::Serve(args) => (args.role.name(), LOG_SERVE, args.servers.otlp_endpoint.clone()),
+        _ => ("sagashop", "warn", None),
+    };
+    let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let endpoint = otlp.filter(|url| !url.is_empty()).or_else(|| given("JAEGER_ENDPOINT"));
+    let filter = given("RUST_LOG").unwrap_or_else(|| filter.to_owned());
+    telemetry::init(telemetry::Options {
+        service,
+        otlp_endpoint: endpoint.map(|endpoint| telemetry::otlp_endpoint(&endpoint)),
+        format: match global.log_format {
+            LogFormat::Text => telemetry::Format::Pretty,
+            LogFormat::Json => telemetry::Format::Json,
+        },
+        filter: &filter,
+    })
+}
+
+async fn migrate(global: &GlobalArgs, args: &MigrateArgs) -> anyhow::Result<Code> {
+    let server = Server::open(&args.database.options(global)?).await?;
+    let roles: Vec<Role> = if args.roles.is_empty() { Role::ALL.to_vec() } else { args.roles.clone() };
+    let mut migrated = Ok(());
+    for role in roles {
+        migrated = shop::migrate(&server, role, role.database()).await;
+        if migrated.is_err() {
+            break;
+        }
+        tracing::info!(role = role.name(), database = role.database(), "migrated");
+    }
+    server.stop().await?;
+    migrated.map(|()| Code::Done)
+}
+
+async fn bench_canary(global: &GlobalArgs, database: &DatabaseArgs) -> anyhow::Result<Code> {
+    let server = Server::open(&database.options(global)?).await?;
+    let measured = canary::measure(&server).await;
+    server.stop().await?;
+    output::one(global.output, &measured?)?;
+    Ok(Code::Done)
+}

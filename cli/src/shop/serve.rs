@@ -1,0 +1,102 @@
+//! `sagashop serve`: one role as its own process.
+
+use super::{Wiring, asked_to_stop, broker, ensure_topics};
+use crate::args::{GlobalArgs, ServeArgs};
+use crate::exit::Code;
+use crate::ports::{self, Role};
+use crate::postgres::Server;
+use anyhow::Context;
+use domain::user::Role as UserRole;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use user_service::Bootstrap;
+
+/// What is in flight at shutdown has this long to end.
+const STOP_MAX: Duration = Duration::from_secs(4);
+const CONNECTIONS_MAX: u32 = 8;
+
+/// Runs the role until it is asked to stop.
+///
+/// # Errors
+/// A sentence for people: what could not be had, and what helps.
+pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code> {
+    let role = args.role;
+    let server = Server::open(&args.database.options(global)?).await?;
+    let http_port = args.http_port.unwrap_or_else(|| role.http_port());
+    let address = SocketAddr::new(args.listen, http_port);
+    let http = ports::bind(address, &role.title(), "choose another with --http-port (or HTTP_PORT)").await?;
+    let grpc = match role.grpc_port() {
+        Some(port) => {
+            let address = SocketAddr::new(args.listen, args.grpc_port.unwrap_or(port));
+            let title = format!("{} gRPC", role.title());
+            Some(ports::bind(address, &title, "choose another with --grpc-port (or GRPC_PORT)").await?)
+        }
+        None => None,
+    };
+    let shutdown = CancellationToken::new();
+    let broker = broker(&server, &args.servers, true).await?;
+    let topics = {
+        let (broker, shutdown, partitions) = (broker.clone(), shutdown.clone(), args.servers.partitions);
+        tokio::spawn(async move { ensure_topics(broker.as_ref(), partitions, &shutdown).await })
+    };
+    let wiring = Wiring {
+        broker,
+        servers: args.servers.clone(),
+        payment: args.payment.clone(),
+        product_grpc: args.product_service_grpc.clone(),
+        user_grpc: args.user_service_grpc.clone(),
+        jwks_url: format!("{}/.well-known/jwks.json", args.user_service_url.trim_end_matches('/')),
+        internal_token: args.internal_token.clone().filter(|token| !token.is_empty()),
+        bootstrap: administrator(args),
+        seed_catalogue: args.seed,
+        lease: args.lease,
+        connections_max: CONNECTIONS_MAX,
+        shutdown: shutdown.clone(),
+    };
+    let database = args.db_name.clone().unwrap_or_else(|| role.database().to_owned());
+    let running = wiring
+        .build(&server, role, &database, http, grpc)
+        .await
+        .with_context(|| format!("the {} does not start", role.title()))?;
+    tracing::info!(role = role.name(), http.port = http_port, database, "ready");
+    let mut running = tokio::spawn(running);
+    let mut topics = topics;
+    let outcome = tokio::select! {
+        asked = asked_to_stop() => asked.map(|()| Code::Done),
+        ended = &mut running => {
+            ended??;
+            anyhow::bail!("the {} ended by itself", role.title())
+        }
+        Some(error) = topics_failed(&mut topics) => Err(error),
+        error = server.ended() => Err(error.into()),
+    };
+    shutdown.cancel();
+    if tokio::time::timeout(STOP_MAX, &mut running).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+        running.abort();
+    }
+    server.stop().await?;
+    outcome
+}
+
+/// Topics of another shape end the process; topics that were made are no news.
+async fn topics_failed(topics: &mut tokio::task::JoinHandle<Result<(), broker::Error>>) -> Option<anyhow::Error> {
+    match topics.await {
+        Ok(Err(error)) => Some(error.into()),
+        Ok(Ok(())) | Err(_) => std::future::pending().await,
+    }
+}
+
+/// The first administrator, where the environment names one.
+fn administrator(args: &ServeArgs) -> Vec<Bootstrap> {
+    let given = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
+    // From the environment alone: everybody on the machine can see arguments.
+    let password = std::env::var("ADMIN_PASSWORD").ok();
+    match (args.role, given(&args.admin_email), given(&password)) {
+        (Role::User, Some(email), Some(password)) => {
+            vec![Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin }]
+        }
+        _ => Vec::new(),
+    }
+}

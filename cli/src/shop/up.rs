@@ -1,0 +1,123 @@
+//! `sagashop up`: the whole shop in one process, on embedded defaults.
+
+use super::banner::Banner;
+use super::{Accounts, Wiring, asked_to_stop, broker, ensure_topics};
+use crate::args::{GlobalArgs, UpArgs};
+use crate::exit::Code;
+use crate::ports::{Ports, Role};
+use crate::postgres::Server;
+use anyhow::Context;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What is in flight at shutdown has this long to end; PostgreSQL's own stop comes after it.
+const STOP_MAX: Duration = Duration::from_millis(1_500);
+/// Topics that are not there by then are made in the background.
+const TOPICS_MAX: Duration = Duration::from_secs(5);
+/// Connections of each role's pool.
+const CONNECTIONS_MAX: u32 = 8;
+
+/// Starts everything, says so, and runs until it is asked to stop.
+///
+/// # Errors
+/// A sentence for people: what could not be had, and what helps.
+pub async fn up(global: &GlobalArgs, args: &UpArgs) -> anyhow::Result<Code> {
+    let began = Instant::now();
+    let server = Server::start(&args.database.options(global)?).await?;
+    let shutdown = CancellationToken::new();
+    let ended = run(global, args, &server, &shutdown, began).await;
+    shutdown.cancel();
+    let stopped = server.stop().await;
+    let code = ended?;
+    stopped?;
+    Ok(code)
+}
+
+async fn run(
+    global: &GlobalArgs,
+    args: &UpArgs,
+    server: &Server,
+    shutdown: &CancellationToken,
+    began: Instant,
+) -> anyhow::Result<Code> {
+    let ports = Ports { address: args.listen, offset: args.port_offset };
+    let mut listeners: Vec<(Role, TcpListener, Option<TcpListener>)> = Vec::new();
+    for role in Role::ALL {
+        listeners.push((role, ports.bind_http(role).await?, ports.bind_grpc(role).await?));
+    }
+    std::fs::create_dir_all(&global.data_dir)
+        .with_context(|| format!("{} cannot be made", global.data_dir.display()))?;
+    let (accounts, _) = Accounts::ensure(&global.data_dir)?;
+    let broker = broker(server, &args.servers, false).await?;
+    make_topics(&broker, args.servers.partitions, shutdown).await?;
+    let local = |role: Role| {
+        let port = role.grpc_port().unwrap_or_default() + args.port_offset;
+        format!("{}:{port}", loopback(args.listen))
+    };
+    let user_http = format!("http://{}:{}", loopback(args.listen), Role::User.http_port() + args.port_offset);
+    let wiring = Wiring {
+        broker,
+        servers: args.servers.clone(),
+        payment: args.payment.clone(),
+        product_grpc: local(Role::Product),
+        user_grpc: local(Role::User),
+        jwks_url: format!("{user_http}/.well-known/jwks.json"),
+        internal_token: Some(accounts.internal_token.clone()),
+        bootstrap: accounts.bootstrap(),
+        seed_catalogue: !args.empty,
+        lease: Duration::from_secs(10),
+        connections_max: CONNECTIONS_MAX,
+        shutdown: shutdown.clone(),
+    };
+    let mut builds = FuturesUnordered::new();
+    for (role, http, grpc) in listeners {
+        let wiring = &wiring;
+        builds.push(async move { (role, wiring.build(server, role, role.database(), http, grpc).await) });
+    }
+    let mut roles = tokio::task::JoinSet::new();
+    while let Some((role, built)) = builds.next().await {
+        roles.spawn(built.with_context(|| format!("the {} does not start", role.title()))?);
+    }
+    drop(builds);
+    Banner::new(args, &accounts).print(server, began).await?;
+    let outcome = tokio::select! {
+        asked = asked_to_stop() => asked.map(|()| Code::Done),
+        error = server.ended() => Err(error.into()),
+        Some(ended) = roles.join_next() => Err(ended.map_err(anyhow::Error::from).and_then(|r| r).err()
+            .unwrap_or_else(|| anyhow::anyhow!("a role ended by itself"))),
+    };
+    shutdown.cancel();
+    // Whoever does not end in time is ended: all that matters is in the database.
+    let all = async { while roles.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+        roles.abort_all();
+    }
+    outcome
+}
+
+/// Now if the broker is there, else in the background.
+async fn make_topics(
+    broker: &Arc<dyn broker::Broker>,
+    partitions: u16,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
+    let (broker, shutdown) = (Arc::clone(broker), shutdown.clone());
+    let mut making = tokio::spawn(async move { ensure_topics(broker.as_ref(), partitions, &shutdown).await });
+    match tokio::time::timeout(TOPICS_MAX, &mut making).await {
+        Ok(made) => Ok(made??),
+        Err(_) => {
+            tracing::warn!("the broker does not answer: orders are accepted and wait for it");
+            Ok(())
+        }
+    }
+}
+
+/// The address under which this process reaches itself.
+pub(super) fn loopback(listen: std::net::IpAddr) -> String {
+    if listen.is_unspecified() { "127.0.0.1".to_owned() } else { listen.to_string() }
+}

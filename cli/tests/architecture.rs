@@ -1,0 +1,95 @@
+//! Dependencies point down: which crate of the workspace may know which.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+const PLATFORM: [&str; 5] = ["broker", "event-store", "runtime", "telemetry", "web"];
+const SERVICES: [&str; 5] =
+    ["user-service", "product-service", "order-service", "payment-service", "notification-service"];
+
+/// What a crate may know of the workspace; `None` for one that may know all.
+fn allowed(name: &str) -> Option<BTreeSet<&'static str>> {
+    let mut may: BTreeSet<&'static str> = BTreeSet::from(["kernel"]);
+    match name {
+        "kernel" | "proto" | "testkit" => may.clear(),
+        "domain" | "event-schemas" => {}
+        // Knows no business.
+        "broker" | "event-store" | "runtime" | "telemetry" | "web" => may.extend(PLATFORM),
+        // No service knows another service.
+        name if SERVICES.contains(&name) => {
+            may.extend(PLATFORM);
+            may.extend(["domain", "event-schemas", "proto"]);
+        }
+        // No service's domain.
+        "orchestrator" => {
+            may.extend(PLATFORM);
+            may.insert("event-schemas");
+        }
+        "sagashop" => return None,
+        other => panic!("{other} is a new crate: say here what it may know"),
+    }
+    Some(may)
+}
+
+fn workspace() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let name = |package: &Value| package["name"].as_str().expect("name").to_owned();
+    let members: BTreeSet<String> = packages.iter().map(name).collect();
+    packages
+        .iter()
+        .map(|package| {
+            let known = package["dependencies"]
+                .as_array()
+                .expect("dependencies")
+                .iter()
+                // Tests may use more: the testkit, and peers to talk to.
+                .filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+                .map(name)
+                .filter(|dependency| members.contains(dependency))
+                .collect();
+            (name(package), known)
+        })
+        .collect()
+}
+
+#[test]
+fn dependencies_point_down() {
+    let mut wrong = Vec::new();
+    for (name, known) in workspace() {
+        let Some(may) = allowed(&name) else { continue };
+        wrong.extend(
+            known.iter().filter(|other| !may.contains(other.as_str())).map(|other| format!("{name} knows {other}")),
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("; "));
+}
+
+/// Neither the domain nor what it stands on does IO.
+#[test]
+fn the_domain_is_pure() {
+    const IO: [&str; 7] = ["tokio", "sqlx", "poem", "poem-openapi", "tonic", "rskafka", "reqwest"];
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for package in metadata["packages"].as_array().expect("packages") {
+        if !["domain", "kernel", "event-schemas"].contains(&package["name"].as_str().expect("name")) {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let name = dependency["name"].as_str().expect("name");
+            assert!(!IO.contains(&name), "{} knows {name}", package["name"]);
+        }
+    }
+}

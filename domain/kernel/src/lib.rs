@@ -1,0 +1,16 @@
+//! What every layer speaks: decisions, money, quantities and typed ids.
+//!
+//! Nothing here takes the time, makes an id or draws a random number: they are passed in.
+
+mod decide;
+mod ids;
+mod money;
+mod quantity;
+
+pub use decide::{Decide, Idempotent, fold};
+pub use ids::{NotificationId, OrderId, PaymentId, ProductId, UserId};
+pub use money::{Currency, Money, MoneyError};
+pub use quantity::{Quantity, QuantityError};
+
+#[doc(hidden)]
+pub use cqrs_es as __cqrs_es;

@@ -1,0 +1,132 @@
+//! Looking at sagas: the read model, and a saga's story from its events.
+//!
+//! REST and the command line both ask here.
+
+use chrono::{DateTime, Utc};
+use event_store::{RecordedEvent, StreamId};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::saga::order_fulfilment::{Event, OrderFulfilment};
+
+/// A row of the read model.
+#[derive(Debug, Clone, sqlx::FromRow)]
+#[allow(missing_docs, reason = "named as the table's columns")]
+pub struct Saga {
+    pub order_id: Uuid,
+    pub user_id: Uuid,
+    pub state: String,
+    pub stuck: Option<String>,
+    pub reason: Option<String>,
+    pub total_minor: i64,
+    pub currency: String,
+    pub definition: i32,
+    pub deadline: Option<DateTime<Utc>>,
+    pub started_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// Sagas, the newest first, of one state if given, older than `after` if given.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(
+    pool: &PgPool,
+    state: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Saga>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT order_id, user_id, state, stuck, reason, total_minor, currency, definition, deadline, started_at,
+                updated_at, ended_at
+           FROM sagas
+          WHERE ($1::text IS NULL OR state = $1) AND ($2::uuid IS NULL OR order_id < $2)
+          ORDER BY order_id DESC LIMIT $3",
+    )
+    .bind(state)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
+/// One saga.
+///
+/// # Errors
+/// Those of the database.
+pub async fn find(pool: &PgPool, order_id: Uuid) -> Result<Option<Saga>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT order_id, user_id, state, stuck, reason, total_minor, currency, definition, deadline, started_at,
+                updated_at, ended_at
+           FROM sagas WHERE order_id = $1",
+    )
+    .bind(order_id)
+    .fetch_optional(pool)
+    .await
+}
+
+/// One moment of a saga, in plain words.
+#[allow(missing_docs, reason = "named as they are shown")]
+pub struct Moment {
+    pub sequence: u64,
+    pub at: DateTime<Utc>,
+    pub event: String,
+    pub text: String,
+    pub actor: String,
+}
+
+/// All its moments, from its events.
+///
+/// # Errors
+/// When the store is away or an event cannot be read.
+pub async fn timeline(pool: &PgPool, order_id: Uuid) -> Result<Vec<Moment>, event_store::Error> {
+    let stream = (StreamId::of::<OrderFulfilment>(order_id.to_string()), 0);
+    let events = event_store::load(pool, &[stream]).await?.pop().unwrap_or_default();
+    events.iter().map(moment).collect()
+}
+
+fn moment(event: &RecordedEvent) -> Result<Moment, event_store::Error> {
+    Ok(Moment {
+        sequence: event.sequence,
+        at: event.recorded_at,
+        event: event.event_type.clone(),
+        text: text(&event.decode::<OrderFulfilment>()?),
+        actor: event.metadata.actor.clone(),
+    })
+}
+
+fn text(event: &Event) -> String {
+    match event {
+        Event::SagaStarted { order, .. } => {
+            format!("began to fulfil {} line(s) for {}", order.lines.len(), order.total)
+        }
+        Event::CommandIssued { command, attempt, due, .. } => {
+            let again = if *attempt > 1 { format!(" again (attempt {attempt})") } else { String::new() };
+            format!("sent {}{again}, an answer is due by {}", command.as_str(), due.format("%H:%M:%S%.3f"))
+        }
+        Event::StepSucceeded { step, direction, reference, .. } => {
+            let reference = reference.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
+            format!("{step} {}{reference}", done(*direction))
+        }
+        Event::StepFailed { step, reason, retry_at, .. } => match retry_at {
+            Some(at) => format!("{step} was refused: {reason}; asked again at {}", at.format("%H:%M:%S%.3f")),
+            None => format!("{step} was refused: {reason}"),
+        },
+        Event::StepTimedOut { step, attempt, .. } => format!("{step} was not answered in time (attempt {attempt})"),
+        Event::CompensationStarted { reason, .. } => format!("began to undo what was done: {reason}"),
+        Event::SagaStuck { step, reason, .. } => format!("stuck at {step}: {reason}; an operator decides"),
+        Event::SagaCompleted { .. } => "completed".to_owned(),
+        Event::SagaCancelled { reason, .. } => format!("cancelled, all of it undone: {reason}"),
+        Event::OperatorRetried { actor, .. } => format!("{actor} had it tried again"),
+        Event::OperatorSkipped { actor, reason, .. } => format!("{actor} skipped what was stuck: {reason}"),
+        Event::OperatorCancelled { actor, reason, .. } => format!("{actor} had it undone: {reason}"),
+    }
+}
+
+fn done(direction: crate::saga::order_fulfilment::Direction) -> &'static str {
+    match direction {
+        crate::saga::order_fulfilment::Direction::Forward => "is done",
+        crate::saga::order_fulfilment::Direction::Undo => "is undone",
+    }
+}

@@ -1,0 +1,81 @@
+//! The orchestrator: sagas as pure state machines, and the runtime that drives them.
+//!
+//! It follows what the services publish, keeps each saga as an event stream in its own database,
+//! and the commands it sends are its own events, relayed like any others.
+
+use std::sync::Arc;
+
+use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS};
+use runtime::{Deps, Host};
+use tokio::net::TcpListener;
+use web::auth::TokenVerifier;
+
+mod consumer;
+pub mod inspect;
+mod projection;
+mod publish;
+
+mod rest;
+pub mod saga;
+
+/// The tables of its read model.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Where it listens.
+pub struct Listeners {
+    /// REST.
+    pub http: TcpListener,
+}
+
+/// The orchestrator, ready to run.
+pub struct Service {
+    host: Host,
+}
+
+impl Service {
+    /// Migrates its database and wires it up.
+    ///
+    /// # Errors
+    /// If the database is away or cannot be migrated.
+    pub async fn build(deps: Deps, listeners: Listeners, verifier: TokenVerifier) -> anyhow::Result<Self> {
+        runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
+        let mut host = Host::new("orchestrator", deps);
+        let handler = Arc::new(consumer::Sagas);
+        host.relay(publish::Publisher);
+        host.consumer("orchestrator", &[ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS], Arc::clone(&handler));
+        host.timers(handler);
+        host.projection(Arc::new(projection::Sagas::new(host.store())));
+        let pool = host.deps().pool.clone();
+        let api = rest::Api::new(host.commands(), pool.clone());
+        let app = app(api).verifier(verifier).check("database", move || {
+            let pool = pool.clone();
+            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+        });
+        let shutdown = host.deps().shutdown.clone();
+        host.spawn("http", async move {
+            if let Err(error) = web::serve(listeners.http, app, shutdown).await {
+                tracing::error!(%error, "the HTTP server ended");
+            }
+        });
+        Ok(Self { host })
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// If a part of it ended by itself.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        self.host.run_until_stopped().await
+    }
+}
+
+fn app(api: rest::Api) -> web::App {
+    web::App::new("orchestrator", "Sagashop orchestrator", api)
+}
+
+/// Its OpenAPI document, as JSON.
+pub fn openapi() -> String {
+    poem_openapi::OpenApiService::new(rest::Api::detached(), "Sagashop orchestrator", env!("CARGO_PKG_VERSION"))
+        .server("/api/v1")
+        .spec()
+}

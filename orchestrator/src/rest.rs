@@ -1,0 +1,261 @@
+//! REST: sagas listed, shown and, where they are stuck, mended. Administrators only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kernel::{Currency, Money};
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+use runtime::{Commands, Origin, commands};
+use sqlx::PgPool;
+use uuid::Uuid;
+use web::auth::{Admin, Identity};
+use web::{Amount, Problem, RequestContext};
+
+use crate::inspect;
+use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
+
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 500;
+const REASON_CHARS_MAX: usize = 500;
+
+#[derive(Tags)]
+enum Tag {
+    Sagas,
+}
+
+/// The orchestrator's API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    /// None only where the API is described and not served.
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    commands: Commands,
+    pool: PgPool,
+}
+
+/// A saga.
+#[derive(Object)]
+struct Saga {
+    /// The order, and the saga's id.
+    order_id: Uuid,
+    /// Who ordered.
+    user_id: Uuid,
+    /// `reserving`, `charging`, `completing`, `completed`, `compensating`, `cancelling`, `cancelled` or `stuck`.
+    state: String,
+    /// The steps that are stuck.
+    #[oai(skip_serializing_if_is_none)]
+    stuck: Option<String>,
+    /// Why it is undone.
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<String>,
+    /// What the order costs.
+    total_price: Amount,
+    /// Its currency.
+    currency: String,
+    /// The version of the definition that it runs on.
+    definition_version: i32,
+    /// When a missing answer is acted on.
+    #[oai(skip_serializing_if_is_none)]
+    deadline: Option<DateTime<Utc>>,
+    /// When it began.
+    started_at: DateTime<Utc>,
+    /// Its last event.
+    updated_at: DateTime<Utc>,
+    /// When it completed or was cancelled.
+    #[oai(skip_serializing_if_is_none)]
+    ended_at: Option<DateTime<Utc>>,
+    /// All its moments; only where one saga is shown.
+    #[oai(skip_serializing_if_is_none)]
+    timeline: Option<Vec<Moment>>,
+}
+
+/// One moment of a saga.
+#[derive(Object)]
+struct Moment {
+    /// The event's sequence.
+    sequence: u64,
+    /// When it was recorded.
+    at: DateTime<Utc>,
+    /// The event's type.
+    event: String,
+    /// What happened, in plain words.
+    text: String,
+    /// Who brought it about.
+    actor: String,
+}
+
+/// Why an operator acts.
+#[derive(Object)]
+#[oai(deny_unknown_fields)]
+struct Reason {
+    /// In plain words; it is recorded with the act.
+    reason: String,
+}
+
+#[OpenApi]
+impl Api {
+    /// Lists sagas, the newest first.
+    #[oai(path = "/sagas", method = "get", tag = "Tag::Sagas")]
+    async fn list(
+        &self,
+        _admin: Admin,
+        /// Only those in this state.
+        state: Query<Option<String>>,
+        /// Only those before this order.
+        after: Query<Option<Uuid>>,
+        /// At most so many, 1 to 500.
+        limit: Query<Option<u32>>,
+    ) -> Result<Json<Vec<Saga>>, Problem> {
+        let limit = limit.0.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
+        }
+        let rows = inspect::list(&self.inner()?.pool, state.0.as_deref(), after.0, i64::from(limit)).await;
+        Ok(Json(rows.map_err(unavailable)?.into_iter().map(|row| saga(row, None)).collect()))
+    }
+
+    /// Shows a saga with its timeline.
+    #[oai(path = "/sagas/:order_id", method = "get", tag = "Tag::Sagas")]
+    async fn show(&self, _admin: Admin, order_id: Path<Uuid>) -> Result<Json<Saga>, Problem> {
+        let inner = self.inner()?;
+        let row = inspect::find(&inner.pool, order_id.0).await.map_err(unavailable)?.ok_or_else(not_found)?;
+        let timeline = inspect::timeline(&inner.pool, order_id.0).await.map_err(unavailable)?;
+        Ok(Json(saga(row, Some(timeline))))
+    }
+
+    /// Asks again for what is stuck, with all attempts anew.
+    #[oai(path = "/sagas/:order_id/retry", method = "post", tag = "Tag::Sagas")]
+    async fn retry(&self, admin: Admin, order_id: Path<Uuid>, context: RequestContext) -> Result<Json<Saga>, Problem> {
+        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorRetry { actor }).await
+    }
+
+    /// Takes what is stuck as done.
+    #[oai(path = "/sagas/:order_id/skip", method = "post", tag = "Tag::Sagas")]
+    async fn skip(
+        &self,
+        admin: Admin,
+        order_id: Path<Uuid>,
+        context: RequestContext,
+        body: Json<Reason>,
+    ) -> Result<Json<Saga>, Problem> {
+        let reason = checked(body.0.reason)?;
+        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorSkip { actor, reason }).await
+    }
+
+    /// Undoes a saga that goes forward.
+    #[oai(path = "/sagas/:order_id/cancel", method = "post", tag = "Tag::Sagas")]
+    async fn cancel(
+        &self,
+        admin: Admin,
+        order_id: Path<Uuid>,
+        context: RequestContext,
+        body: Json<Reason>,
+    ) -> Result<Json<Saga>, Problem> {
+        let reason = checked(body.0.reason)?;
+        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorCancel { actor, reason }).await
+    }
+}
+
+impl Api {
+    pub(crate) fn new(commands: Commands, pool: PgPool) -> Self {
+        Self { inner: Some(Arc::new(Inner { commands, pool })) }
+    }
+
+    /// To be described, not served.
+    pub(crate) fn detached() -> Self {
+        Self { inner: None }
+    }
+
+    fn inner(&self) -> Result<&Inner, Problem> {
+        self.inner.as_deref().ok_or_else(|| Problem::internal("the API is not served"))
+    }
+
+    async fn act(
+        &self,
+        admin: &Identity,
+        order_id: Uuid,
+        context: RequestContext,
+        kind: impl FnOnce(String) -> InputKind,
+    ) -> Result<Json<Saga>, Problem> {
+        let inner = self.inner()?;
+        let actor = format!("operator:{}", admin.user_id);
+        let clock = inner.commands.clock();
+        let input = Input { at: clock.now(), kind: kind(actor.clone()) };
+        let origin = Origin {
+            traceparent: context.traceparent,
+            ..Origin::request(context.correlation_id, clock.new_id(), actor)
+        };
+        inner.commands.execute::<OrderFulfilment>(&order_id.to_string(), &origin, input).await.map_err(refusal)?;
+        self.show_now(order_id).await
+    }
+
+    /// The row may be a moment behind the act; the timeline is not.
+    async fn show_now(&self, order_id: Uuid) -> Result<Json<Saga>, Problem> {
+        let inner = self.inner()?;
+        let row = inspect::find(&inner.pool, order_id).await.map_err(unavailable)?.ok_or_else(not_found)?;
+        let timeline = inspect::timeline(&inner.pool, order_id).await.map_err(unavailable)?;
+        Ok(Json(saga(row, Some(timeline))))
+    }
+}
+
+fn saga(row: inspect::Saga, timeline: Option<Vec<inspect::Moment>>) -> Saga {
+    let currency = row.currency.parse().unwrap_or(Currency::EUR);
+    Saga {
+        order_id: row.order_id,
+        user_id: row.user_id,
+        state: row.state,
+        stuck: row.stuck,
+        reason: row.reason,
+        total_price: Amount::from(Money::new(row.total_minor, currency)),
+        currency: row.currency,
+        definition_version: row.definition,
+        deadline: row.deadline,
+        started_at: row.started_at,
+        updated_at: row.updated_at,
+        ended_at: row.ended_at,
+        timeline: timeline.map(|moments| moments.into_iter().map(moment).collect()),
+    }
+}
+
+fn moment(moment: inspect::Moment) -> Moment {
+    let inspect::Moment { sequence, at, event, text, actor } = moment;
+    Moment { sequence, at, event, text, actor }
+}
+
+fn checked(reason: String) -> Result<String, Problem> {
+    let length = reason.trim().chars().count();
+    if (1..=REASON_CHARS_MAX).contains(&length) {
+        Ok(reason.trim().to_owned())
+    } else {
+        Err(Problem::bad_request("A reason is needed").field("reason", "must have 1 to 500 characters"))
+    }
+}
+
+fn refusal(error: commands::Error<Error>) -> Problem {
+    match error {
+        commands::Error::Denied(Error::NotStarted) => not_found(),
+        commands::Error::Denied(reason) => Problem::conflict(sentence(&reason)),
+        commands::Error::Conflict => Problem::conflict("The saga is moving on by itself; look again"),
+        commands::Error::NotRecorded(error) => unavailable(error),
+    }
+}
+
+fn sentence(reason: &Error) -> String {
+    let text = reason.to_string();
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn not_found() -> Problem {
+    Problem::not_found("There is no saga for this order")
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    tracing::warn!(%error, "the saga store did not answer");
+    Problem::unavailable("The saga store does not answer at present", Duration::from_secs(1))
+}

@@ -1,0 +1,179 @@
+//! The event store on PostgreSQL: cqrs-es' table with three columns more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use broker::TopicPartition;
+use chrono::{DateTime, Utc};
+use postgres_es::PostgresEventRepository;
+use sqlx::PgPool;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::{Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork};
+
+mod group_commit;
+mod leases;
+mod read;
+mod rows;
+mod side_tables;
+mod unit_of_work;
+
+/// How a [`PgStore`] writes.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// Groups of appends that may be written at once. While one waits for its flush another can
+    /// be prepared.
+    pub writers: usize,
+    /// At most so many events in one INSERT.
+    pub group_events_max: usize,
+    /// Appends that may wait for a writer; more wait for a place.
+    pub queue_max: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { writers: 2, group_events_max: 512, queue_max: 4_096 }
+    }
+}
+
+/// One service's event store in its own database.
+pub struct PgStore {
+    pool: PgPool,
+    repository: PostgresEventRepository,
+    appends: group_commit::Queue,
+    commits: watch::Sender<u64>,
+}
+
+impl PgStore {
+    /// A store on a migrated database. Its writers end with the store.
+    pub fn new(pool: PgPool, options: StoreOptions) -> Arc<Self> {
+        let (commits, _) = watch::channel(0);
+        Arc::new(Self {
+            repository: PostgresEventRepository::new(pool.clone()),
+            appends: group_commit::start(&pool, options, &commits),
+            pool,
+            commits,
+        })
+    }
+
+    /// The pool that it works on, for read models beside it.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+}
+
+/// Events of each stream after its sequence, on a database without a running store.
+///
+/// # Errors
+/// Those of the database.
+pub async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
+    read::load(pool, streams).await
+}
+
+#[async_trait]
+impl EventStore for PgStore {
+    fn repository(&self) -> Option<&PostgresEventRepository> {
+        Some(&self.repository)
+    }
+
+    async fn load(&self, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
+        read::load(&self.pool, streams).await
+    }
+
+    async fn append(&self, append: Append) -> Result<Cursor, Error> {
+        self.appends.append(append).await
+    }
+
+    async fn commit(&self, work: UnitOfWork) -> Result<(), Error> {
+        unit_of_work::commit(&self.pool, work).await?;
+        self.commits.send_modify(|n| *n += 1);
+        Ok(())
+    }
+
+    async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
+        read::read_after(&self.pool, after, limit).await
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
+    }
+
+    async fn handled(&self, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        side_tables::handled(&self.pool, consumer, command_ids).await
+    }
+
+    async fn checkpoint(&self, follower: &str) -> Result<Cursor, Error> {
+        side_tables::checkpoint(&self.pool, follower).await
+    }
+
+    async fn save_checkpoint(&self, follower: &str, at: Cursor) -> Result<(), Error> {
+        side_tables::save_checkpoint(&self.pool, follower, at).await
+    }
+
+    async fn claim(
+        &self,
+        consumer: &str,
+        owner: Uuid,
+        partitions: &[TopicPartition],
+        ttl: Duration,
+    ) -> Result<Vec<Lease>, Error> {
+        leases::claim(&self.pool, consumer, owner, partitions, ttl).await
+    }
+
+    async fn release(&self, consumer: &str, owner: Uuid) -> Result<(), Error> {
+        leases::release(&self.pool, consumer, owner).await
+    }
+
+    async fn blocked_keys(&self, consumer: &str, topic: &str, keys: &[String]) -> Result<HashMap<String, i64>, Error> {
+        side_tables::blocked_keys(&self.pool, consumer, topic, keys).await
+    }
+
+    async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error> {
+        side_tables::has_dead_letters(&self.pool, consumer).await
+    }
+
+    async fn due_timers(
+        &self,
+        aggregate_type: &'static str,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<(Vec<DueTimer>, Option<DateTime<Utc>>), Error> {
+        side_tables::due_timers(&self.pool, aggregate_type, now, limit).await
+    }
+
+    async fn snapshots(&self, streams: &[StreamId]) -> Result<Vec<Option<Snapshot>>, Error> {
+        side_tables::snapshots(&self.pool, streams).await
+    }
+
+    async fn save_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
+        side_tables::save_snapshot(&self.pool, snapshot).await
+    }
+}
+
+/// What a database error means to a caller. Messages name no SQL.
+pub(crate) fn translate(error: sqlx::Error) -> Error {
+    match &error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Error::Unavailable(error.to_string())
+        }
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            // 08 connection, 40 rollback, 53 resources (disk full among them), 55 not in the
+            // needed state (locks), 57 operator intervention (shutdown, time-outs).
+            if ["08", "40", "53", "55", "57"].iter().any(|class| code.starts_with(class)) {
+                Error::Unavailable(format!("{} ({code})", database.message()))
+            } else {
+                Error::Failed(format!("{} ({code})", database.message()))
+            }
+        }
+        _ => Error::Failed(error.to_string()),
+    }
+}
+
+/// Whether the error is a violation of a unique constraint.
+pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

@@ -1,0 +1,66 @@
+//! One suite for every event store: what the runtime relies on holds for each of them.
+
+mod fixture;
+mod leases;
+mod side_tables;
+mod streams;
+mod visible_order;
+mod work;
+
+/// Runs each test on each store.
+macro_rules! conformance {
+    ($($module:ident: $($test:ident)*;)*) => {
+        mod memory {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$module::$test(super::fixture::memory()).await;
+            })*)*
+        }
+
+        mod postgres {
+            $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$module::$test(super::fixture::postgres().await).await;
+            })*)*
+        }
+    };
+}
+
+conformance! {
+    streams:
+        appended_events_load_as_written
+        loads_answer_in_the_order_asked
+        a_stale_append_conflicts
+        a_conflict_fails_only_its_own_append
+        writers_that_try_again_leave_no_gap
+        payloads_come_back_as_they_were
+        commits_wake_followers;
+    work:
+        a_unit_of_work_writes_all_its_parts
+        a_lost_lease_rolls_everything_back
+        a_conflict_rolls_everything_back
+        empty_work_is_no_error
+        one_of_two_units_for_the_same_offset_wins
+        the_last_change_of_a_timer_stands;
+    leases:
+        partitions_are_shared_fairly
+        more_owners_than_shares_leave_somebody_waiting
+        an_expired_lease_is_taken_over_and_its_holder_writes_nothing
+        a_renewed_lease_keeps_epoch_and_offset
+        a_released_lease_is_free_at_once
+        offsets_never_fall
+        consumers_do_not_share_leases
+        claims_at_once_never_overlap;
+    visible_order:
+        pages_skip_nothing
+        pages_keep_order_under_concurrent_writers
+        an_append_stands_behind_what_was_committed_before;
+    side_tables:
+        checkpoints_move_forward
+        timers_are_due_in_order
+        timers_move_and_clear
+        an_expiry_spares_a_timer_that_was_moved
+        dead_letters_block_their_keys
+        handled_commands_are_remembered_per_consumer
+        the_later_snapshot_stays;
+}

@@ -1,0 +1,324 @@
+//! What only PostgreSQL can get wrong: commit order, and streams shared with stock postgres-es.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
+use cqrs_es::{AggregateError, CqrsFramework};
+use event_store::{
+    Append, Cursor, Error, EventStore, MIGRATOR, Metadata, NewEvent, PgStore, RecordedEvent, StoreOptions, StreamId,
+};
+use kernel::Idempotent;
+use postgres_es::PostgresEventRepository;
+use serde::{Deserialize, Serialize};
+use sqlx::{PgPool, Postgres, Transaction};
+use testkit::eventually;
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Parcel {
+    grams: Vec<u32>,
+}
+
+#[derive(Debug, Clone)]
+enum Command {
+    Weigh(u32),
+    WeighAll(Vec<u32>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Event {
+    Weighed { grams: u32 },
+}
+
+impl Event {
+    fn event_type(&self) -> &'static str {
+        "weighed"
+    }
+
+    fn event_version(&self) -> &'static str {
+        "1"
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no parcel")]
+struct Refused;
+
+impl Parcel {
+    fn decide_command(&self, command: Command) -> Result<Idempotent<Vec<Event>>, Refused> {
+        let grams = match command {
+            Command::Weigh(grams) => vec![grams],
+            Command::WeighAll(grams) => grams,
+        };
+        Ok(Idempotent::Executed(grams.into_iter().map(|grams| Event::Weighed { grams }).collect()))
+    }
+
+    fn fold_event(&mut self, Event::Weighed { grams }: Event) {
+        self.grams.push(grams);
+    }
+}
+
+kernel::aggregate!(Parcel, "parcel", Command, Event, Refused);
+
+fn metadata() -> Metadata {
+    Metadata {
+        event_id: Uuid::now_v7(),
+        correlation_id: Uuid::now_v7(),
+        causation_id: Uuid::now_v7(),
+        command_id: Uuid::now_v7(),
+        actor: "service:post".to_owned(),
+        traceparent: None,
+        recorded_at: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+    }
+}
+
+fn append(id: &str, expected: u64, grams: &[u32]) -> Append {
+    let event = |grams: &u32| {
+        let event = Event::Weighed { grams: *grams };
+        NewEvent {
+            event_type: event.event_type().to_owned(),
+            event_version: event.event_version().to_owned(),
+            payload: serde_json::to_string(&event).unwrap(),
+            metadata: metadata(),
+        }
+    };
+    Append { stream: StreamId::of::<Parcel>(id), expected, events: grams.iter().map(event).collect() }
+}
+
+/// A writer of its own that holds its transaction open, as a slow process would.
+async fn hold(pool: &PgPool, id: &str, sequence: i64) -> Transaction<'static, Postgres> {
+    let mut transaction = pool.begin().await.unwrap();
+    insert(&mut transaction, id, sequence).await;
+    transaction
+}
+
+async fn insert(transaction: &mut Transaction<'static, Postgres>, id: &str, sequence: i64) {
+    sqlx::query(
+        "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
+         VALUES ('parcel', $1, $2, 'weighed', '1', '{\"Weighed\":{\"grams\":1}}', '{}')",
+    )
+    .bind(id)
+    .bind(sequence)
+    .execute(&mut **transaction)
+    .await
+    .unwrap();
+}
+
+/// Follows the store as a relay does and remembers what it was shown, in that order.
+#[derive(Default)]
+struct Follower {
+    seen: Vec<RecordedEvent>,
+}
+
+impl Follower {
+    /// Reads all there is to see now; whether anything is still hidden.
+    async fn read(&mut self, store: &PgStore) -> bool {
+        loop {
+            let after = self.seen.last().map_or_else(Cursor::default, |event| event.cursor);
+            let page = store.read_after(after, 2).await.unwrap();
+            let end = page.events.len() < 2;
+            self.seen.extend(page.events);
+            if end {
+                return page.hidden;
+            }
+        }
+    }
+
+    /// Reads until so many have come: other tests' transactions on the same server hide events
+    /// for a moment too.
+    async fn read_until(&mut self, store: &PgStore, count: usize) {
+        eventually(PATIENCE, async || {
+            self.read(store).await;
+            self.seen.len() >= count
+        })
+        .await;
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        self.seen.iter().map(|event| event.aggregate_id.as_str()).collect()
+    }
+
+    fn assert_ordered(&self) {
+        let mut heads: HashMap<&str, u64> = HashMap::new();
+        assert!(self.seen.is_sorted_by(|a, b| a.cursor < b.cursor));
+        for event in &self.seen {
+            let head = heads.entry(&event.aggregate_id).or_default();
+            assert_eq!(event.sequence, *head + 1, "of {}", event.aggregate_id);
+            *head = event.sequence;
+        }
+    }
+}
+
+#[tokio::test]
+async fn writers_that_commit_in_reverse_are_shown_in_order() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let mut follower = Follower::default();
+
+    let mut writers = Vec::new();
+    for n in 0..5 {
+        writers.push(hold(&database.pool, &format!("w{n}"), 1).await);
+    }
+    // Committed at once, but behind all of the open ones.
+    store.append(append("ours", 0, &[1, 2])).await.unwrap();
+    while let Some(writer) = writers.pop() {
+        assert!(follower.read(&store).await, "committed events are announced as hidden");
+        assert!(follower.ids().is_empty(), "{} writers are still open", writers.len() + 1);
+        writer.commit().await.unwrap();
+    }
+    follower.read_until(&store, 7).await;
+    assert_eq!(follower.ids(), ["w0", "w1", "w2", "w3", "w4", "ours", "ours"]);
+    follower.assert_ordered();
+}
+
+#[tokio::test]
+async fn positions_taken_later_by_an_older_transaction_are_not_skipped() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let mut follower = Follower::default();
+
+    let mut older = hold(&database.pool, "older", 1).await;
+    let younger = hold(&database.pool, "younger", 1).await;
+    insert(&mut older, "older", 2).await;
+    younger.commit().await.unwrap();
+    assert!(follower.read(&store).await);
+    assert!(follower.ids().is_empty());
+    insert(&mut older, "older", 3).await;
+    older.commit().await.unwrap();
+
+    follower.read_until(&store, 4).await;
+    assert_eq!(follower.ids(), ["older", "older", "older", "younger"]);
+    let positions: Vec<i64> = follower.seen.iter().map(|event| event.cursor.position).collect();
+    assert!(!positions.is_sorted(), "a reader by position alone would have skipped: {positions:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_rolls_back_leaves_no_hole() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let mut follower = Follower::default();
+    let given_up = hold(&database.pool, "given up", 1).await;
+    store.append(append("a", 0, &[1])).await.unwrap();
+    given_up.rollback().await.unwrap();
+    store.append(append("a", 1, &[2])).await.unwrap();
+    follower.read_until(&store, 2).await;
+    assert_eq!(follower.ids(), ["a", "a"]);
+    assert!(!follower.seen[0].cursor.eq(&follower.seen[1].cursor));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_among_slow_writers_skips_nothing() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let mut follower = Follower::default();
+    let mut total = 0;
+    let mut open = std::collections::VecDeque::new();
+    for round in 0..60_usize {
+        open.push_back(hold(&database.pool, &format!("slow {round}"), 1).await);
+        store.append(append("ours", round as u64, &[1])).await.unwrap();
+        total += 2;
+        // Ended now from the front, now from the back, so that some stay open for long.
+        if open.len() > 6 {
+            let ended = if round % 3 == 0 { open.pop_front() } else { open.pop_back() };
+            ended.unwrap().commit().await.unwrap();
+        }
+        follower.read(&store).await;
+    }
+    while let Some(last) = open.pop_back() {
+        last.commit().await.unwrap();
+        follower.read(&store).await;
+    }
+    follower.read_until(&store, total).await;
+    assert_eq!(follower.seen.len(), total);
+    follower.assert_ordered();
+}
+
+type Stock = CqrsFramework<Parcel, PersistedEventStore<PostgresEventRepository, Parcel>>;
+
+fn stock(pool: &PgPool) -> Stock {
+    let repository = PostgresEventRepository::new(pool.clone());
+    CqrsFramework::new(PersistedEventStore::new_event_store(repository), vec![], ())
+}
+
+async fn folded(store: &PgStore, id: &str) -> (Parcel, u64) {
+    let events = store.load(&[(StreamId::of::<Parcel>(id), 0)]).await.unwrap().remove(0);
+    let head = events.last().map_or(0, |event| event.sequence);
+    (kernel::fold(events.iter().map(|event| event.decode::<Parcel>().unwrap())), head)
+}
+
+#[tokio::test]
+async fn stock_postgres_es_and_ours_take_turns_on_a_stream() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let stock = stock(&database.pool);
+
+    stock.execute("theirs", Command::WeighAll(vec![1, 2])).await.unwrap();
+    assert_eq!(folded(&store, "theirs").await, (Parcel { grams: vec![1, 2] }, 2));
+    store.append(append("ours", 0, &[10])).await.unwrap();
+    for id in ["theirs", "ours"] {
+        for _ in 0..3 {
+            let (_, head) = folded(&store, id).await;
+            store.append(append(id, head, &[30, 40])).await.unwrap();
+            let story = HashMap::from([("actor".to_owned(), "user:7".to_owned())]);
+            stock.execute_with_metadata(id, Command::Weigh(50), story).await.unwrap();
+        }
+    }
+
+    let repository = PostgresEventRepository::new(database.pool.clone());
+    for (id, first) in [("theirs", vec![1, 2]), ("ours", vec![10])] {
+        let grams = [first, [30, 40, 50].repeat(3)].concat();
+        let (ours, head) = folded(&store, id).await;
+        assert_eq!(ours, Parcel { grams });
+        let all = repository.get_events::<Parcel>(id).await.unwrap();
+        assert_eq!(all.len() as u64, head);
+        let theirs: Parcel = kernel::fold(all.into_iter().map(|event| serde_json::from_value(event.payload).unwrap()));
+        assert_eq!(theirs, ours);
+    }
+    // A stock command decides on all of it: nothing of ours is foreign to its own load.
+    stock.execute("ours", Command::Weigh(60)).await.unwrap();
+    assert_eq!(folded(&store, "ours").await.0.grams.last(), Some(&60));
+}
+
+#[tokio::test]
+async fn stock_writes_follow_ours_in_the_visible_order() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let stock = stock(&database.pool);
+    for n in 0..5 {
+        store.append(append("a", n * 2, &[1])).await.unwrap();
+        let story = HashMap::from([("actor".to_owned(), "user:7".to_owned())]);
+        stock.execute_with_metadata("a", Command::Weigh(2), story).await.unwrap();
+    }
+    let mut follower = Follower::default();
+    follower.read_until(&store, 10).await;
+    follower.assert_ordered();
+    // What a stock repository leaves out is derived, the same at each reading.
+    let theirs = follower.seen[1].clone();
+    assert_eq!(theirs.metadata.actor, "user:7");
+    let again = store.load(&[(StreamId::of::<Parcel>("a"), 1)]).await.unwrap().remove(0).remove(0);
+    assert_eq!(again.metadata, theirs.metadata);
+    assert_ne!(theirs.metadata.event_id, follower.seen[3].metadata.event_id);
+}
+
+#[tokio::test]
+async fn a_stale_writer_of_either_kind_is_refused() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let repository = PostgresEventRepository::new(database.pool.clone());
+    let stock = stock(&database.pool);
+
+    let (_, before) = folded(&store, "a").await;
+    stock.execute("a", Command::Weigh(1)).await.unwrap();
+    assert!(matches!(store.append(append("a", before, &[2])).await, Err(Error::Conflict { .. })));
+
+    // The same the other way round, through cqrs-es' own store: loaded, overtaken, committed.
+    let theirs = PersistedEventStore::<_, Parcel>::new_event_store(repository);
+    let context = cqrs_es::EventStore::load_aggregate(&theirs, "a").await.unwrap();
+    store.append(append("a", 1, &[3])).await.unwrap();
+    let late = cqrs_es::EventStore::commit(&theirs, vec![Event::Weighed { grams: 4 }], context, HashMap::new()).await;
+    assert!(matches!(late, Err(AggregateError::AggregateConflict)));
+    assert_eq!(folded(&store, "a").await.0.grams, [1, 3]);
+}

@@ -1,0 +1,196 @@
+//! Commands from outside: load, decide, append; a conflict re-runs the decision.
+
+use std::sync::Arc;
+
+use cqrs_es::{Aggregate, DomainEvent};
+use event_store::clock::Clock;
+use event_store::{Append, Cursor, EventStore, NewEvent, StreamId};
+use kernel::{Decide, Idempotent};
+
+use crate::Origin;
+use crate::states::{self, Loaded};
+
+mod both;
+
+/// Decisions on one stream that others may overtake before it is given up.
+const TRIES_MAX: usize = 6;
+
+/// Runs commands on aggregates of one service's store.
+#[derive(Clone)]
+pub struct Commands {
+    store: Arc<dyn EventStore>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What came of a command.
+#[derive(Debug, Clone)]
+pub struct Executed<A: Aggregate> {
+    /// The state after it.
+    pub state: A,
+    /// The stream's last sequence.
+    pub sequence: u64,
+    /// What was recorded; empty when it had been done before.
+    pub events: Vec<A::Event>,
+    /// Where the last event stands, for whoever waits until a projection has passed it.
+    pub cursor: Option<Cursor>,
+}
+
+/// Why a command had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<E: std::error::Error + 'static> {
+    /// The aggregate says no.
+    #[error(transparent)]
+    Denied(E),
+    /// Others kept changing the aggregate: try again.
+    #[error("others keep changing it")]
+    Conflict,
+    /// It could not be recorded.
+    #[error(transparent)]
+    NotRecorded(event_store::Error),
+}
+
+impl Commands {
+    /// Commands on this store.
+    pub fn new(store: Arc<dyn EventStore>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// The clock that decisions are given.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The aggregate's state and sequence as the store has them now.
+    pub async fn load<A: Decide>(&self, id: &str) -> Result<(A, u64), event_store::Error> {
+        states::load_one(self.store.as_ref(), id).await.map(|loaded: Loaded<A>| (loaded.state, loaded.sequence))
+    }
+
+    /// Loads the aggregate, decides, appends. Re-runs the decision when somebody else was faster.
+    pub async fn execute<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        command: A::Command,
+    ) -> Result<Executed<A>, Error<A::Error>> {
+        self.execute_if(id, origin, command, |_, _| Ok(())).await
+    }
+
+    /// As [`Commands::execute`] for an aggregate that is new: decides from nothing and appends at
+    /// the stream's beginning, without a load. Should there be such a stream already, the decision
+    /// is run again on what it holds.
+    pub async fn create<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        command: A::Command,
+    ) -> Result<Executed<A>, Error<A::Error>> {
+        let loaded = Loaded::<A>::default();
+        let Idempotent::Executed(events) = loaded.state.decide(command.clone()).map_err(Error::Denied)? else {
+            return Ok(Executed { state: loaded.state, sequence: 0, events: Vec::new(), cursor: None });
+        };
+        match self.store.append(append::<A>(id, 0, &events, origin, self.clock.as_ref())).await {
+            Ok(cursor) => Ok(self.executed(id, loaded, events, cursor)),
+            Err(event_store::Error::Conflict { .. }) => self.execute(id, origin, command).await,
+            Err(error) => Err(Error::NotRecorded(error)),
+        }
+    }
+
+    /// As [`Commands::execute`] on a state that the caller knows already: decides on it and appends
+    /// behind `sequence`, without a load. Should the stream have moved on, or the decision record
+    /// nothing, it is run again on what the store holds.
+    pub async fn execute_from<A: Decide>(
+        &self,
+        id: &str,
+        state: A,
+        sequence: u64,
+        origin: &Origin,
+        command: A::Command,
+    ) -> Result<Executed<A>, Error<A::Error>> {
+        let Ok(Idempotent::Executed(events)) = state.decide(command.clone()) else {
+            return self.execute(id, origin, command).await;
+        };
+        match self.store.append(append::<A>(id, sequence, &events, origin, self.clock.as_ref())).await {
+            Ok(cursor) => Ok(self.executed(id, Loaded { state, sequence, snapshot: sequence }, events, cursor)),
+            Err(event_store::Error::Conflict { .. }) => self.execute(id, origin, command).await,
+            Err(error) => Err(Error::NotRecorded(error)),
+        }
+    }
+
+    /// As [`Commands::execute`], with a look at state and sequence before each decision.
+    pub async fn execute_if<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        command: A::Command,
+        check: impl Fn(&A, u64) -> Result<(), A::Error> + Send + Sync,
+    ) -> Result<Executed<A>, Error<A::Error>> {
+        for _ in 0..TRIES_MAX {
+            let loaded: Loaded<A> = states::load_one(self.store.as_ref(), id).await.map_err(Error::NotRecorded)?;
+            check(&loaded.state, loaded.sequence).map_err(Error::Denied)?;
+            let Idempotent::Executed(events) = loaded.state.decide(command.clone()).map_err(Error::Denied)? else {
+                return Ok(Executed {
+                    state: loaded.state,
+                    sequence: loaded.sequence,
+                    events: Vec::new(),
+                    cursor: None,
+                });
+            };
+            let append = append::<A>(id, loaded.sequence, &events, origin, self.clock.as_ref());
+            match self.store.append(append).await {
+                Ok(cursor) => return Ok(self.executed(id, loaded, events, cursor)),
+                Err(event_store::Error::Conflict { .. }) => {}
+                Err(error) => return Err(Error::NotRecorded(error)),
+            }
+        }
+        Err(Error::Conflict)
+    }
+
+    /// What came of a decision once its events are in the store.
+    fn executed<A: Decide>(&self, id: &str, mut loaded: Loaded<A>, events: Vec<A::Event>, at: Cursor) -> Executed<A> {
+        for event in &events {
+            loaded.state.apply(event.clone());
+            loaded.sequence += 1;
+        }
+        self.save_due_snapshot(id, &mut loaded);
+        let Loaded { state, sequence, .. } = loaded;
+        Executed { state, sequence, events, cursor: Some(at) }
+    }
+
+    /// Outside the hot path: nobody waits for it, and its failure costs only time.
+    fn save_due_snapshot<A: Decide>(&self, id: &str, loaded: &mut Loaded<A>) {
+        if let Some(snapshot) = loaded.due_snapshot(id) {
+            let store = Arc::clone(&self.store);
+            tokio::spawn(async move {
+                if let Err(error) = store.save_snapshot(snapshot).await {
+                    tracing::warn!(%error, "a snapshot was not saved");
+                }
+            });
+        }
+    }
+}
+
+/// The append of these events, decided at `expected`.
+pub(crate) fn append<A: Decide>(
+    id: &str,
+    expected: u64,
+    events: &[A::Event],
+    origin: &Origin,
+    clock: &dyn Clock,
+) -> Append {
+    Append {
+        stream: StreamId::of::<A>(id),
+        expected,
+        events: events.iter().map(|event| new_event(event, origin, clock)).collect(),
+    }
+}
+
+/// # Panics
+/// If the event cannot be written as JSON: domain events are plain structures that can.
+pub(crate) fn new_event<E: DomainEvent>(event: &E, origin: &Origin, clock: &dyn Clock) -> NewEvent {
+    NewEvent {
+        event_type: event.event_type(),
+        event_version: event.event_version(),
+        payload: serde_json::to_string(event).expect("domain events are plain JSON structures"),
+        metadata: origin.metadata(clock),
+    }
+}

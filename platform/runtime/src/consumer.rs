@@ -1,0 +1,423 @@
+//! Consumers: leased partitions, batches, exactly-once effect.
+//!
+//! Kafka's groups, offsets and transactions are not used (rskafka has none): a row per partition in
+//! the consumer's own database holds epoch, lease and next offset, and a batch's effects and its
+//! offsets are one unit of work. Whoever lost the lease writes nothing, however late it wakes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Broker, TopicPartition};
+use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
+use event_store::clock::Clock;
+use event_store::{DeadLetter, EventStore, Lease, OffsetAdvance, UnitOfWork};
+use kernel::Decide;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::batch::{self, Item};
+use crate::message::{self, Message};
+use crate::states::Cache;
+use crate::{Origin, failpoint};
+
+mod fetch;
+
+use fetch::{Batch, Fetchers};
+
+/// What becomes of an aggregate's durable timer after a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// Due then.
+    Set(DateTime<Utc>),
+    /// Not needed any more.
+    Clear,
+}
+
+/// The commands of an aggregate.
+pub type CommandOf<A> = <A as Aggregate>::Command;
+
+/// What a consumer does with messages: which commands they mean to which aggregates.
+pub trait Handler: Send + Sync + 'static {
+    /// The aggregate that decides.
+    type Aggregate: Decide;
+
+    /// Commands are remembered by message id in the inbox, for aggregates whose own state does
+    /// not remember for ever.
+    const INBOX: bool = false;
+
+    /// The commands that this message means, each for the aggregate of that id. None: not for us.
+    /// An error: it can never be handled, and becomes a dead letter.
+    fn commands(
+        &self,
+        message: &Message,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<(String, CommandOf<Self::Aggregate>)>, message::Error>;
+
+    /// The aggregate's timer after it went from one state to another; `None` leaves it.
+    fn timer(&self, id: &str, before: &Self::Aggregate, after: &Self::Aggregate) -> Option<Timer> {
+        let _ = (id, before, after);
+        None
+    }
+
+    /// The command that a due timer of the aggregate means.
+    fn timeout(&self, id: &str, now: DateTime<Utc>) -> Option<CommandOf<Self::Aggregate>> {
+        let _ = (id, now);
+        None
+    }
+
+    /// After the commit, with what was recorded: wakes whoever has work to do from it.
+    fn committed(&self, id: &str, state: &Self::Aggregate, events: &[<Self::Aggregate as Aggregate>::Event]) {
+        let _ = (id, state, events);
+    }
+}
+
+/// How a consumer works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Its name: offsets, leases and dead letters stand under it.
+    pub name: &'static str,
+    /// The topics it follows.
+    pub topics: Vec<&'static str>,
+    /// Partitions of each topic.
+    pub partitions: i32,
+    /// A dead instance's partitions are taken over when so much time has passed.
+    pub lease: Duration,
+    /// At most so many records a unit of work.
+    pub batch_records_max: usize,
+    /// Aggregates kept in memory (twice as many at most).
+    pub states_max: usize,
+}
+
+impl Options {
+    /// The usual, for a consumer of these topics.
+    pub fn new(name: &'static str, topics: &[&'static str], partitions: i32) -> Self {
+        Self {
+            name,
+            topics: topics.to_vec(),
+            partitions,
+            lease: Duration::from_secs(10),
+            batch_records_max: 500,
+            states_max: 2_000,
+        }
+    }
+}
+
+/// Tries of one batch whose streams others keep changing, before it waits a little.
+const CONFLICTS_MAX: u32 = 20;
+
+/// One instance of a consumer.
+pub struct Consumer<H: Handler> {
+    store: Arc<dyn EventStore>,
+    broker: Arc<dyn Broker>,
+    clock: Arc<dyn Clock>,
+    handler: Arc<H>,
+    options: Options,
+    owner: Uuid,
+}
+
+/// What it holds while it runs.
+struct Held<A> {
+    leases: HashMap<TopicPartition, Lease>,
+    fetchers: Fetchers,
+    cache: Cache<A>,
+    /// While there is none, nothing is blocked and nobody need ask.
+    has_dead_letters: bool,
+    renewed_at: Instant,
+}
+
+impl<H: Handler> Consumer<H> {
+    /// A consumer of this broker's topics with its state in this store.
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        broker: Arc<dyn Broker>,
+        clock: Arc<dyn Clock>,
+        handler: Arc<H>,
+        options: Options,
+        owner: Uuid,
+    ) -> Self {
+        Self { store, broker, clock, handler, options, owner }
+    }
+
+    /// Consumes until shutdown, then gives its partitions up.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::for_outages();
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.consume(&shutdown, &mut backoff).await {
+                tracing::warn!(consumer = self.options.name, %error, "the consumer starts over from its offsets");
+                backoff.wait(&shutdown).await;
+            }
+        }
+        let _ = self.store.release(self.options.name, self.owner).await;
+    }
+
+    /// Claims and handles until shutdown or trouble. Nothing is lost by starting over: all state
+    /// is in the store.
+    async fn consume(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<(), event_store::Error> {
+        let (sender, mut batches) = mpsc::channel::<Batch>(64);
+        let mut held = Held {
+            leases: HashMap::new(),
+            fetchers: Fetchers::new(Arc::clone(&self.broker), sender),
+            cache: Cache::new(self.options.states_max),
+            has_dead_letters: true,
+            renewed_at: Instant::now(),
+        };
+        self.renew(&mut held).await?;
+        while !shutdown.is_cancelled() {
+            let next_renewal = held.renewed_at + self.options.lease / 3;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                () = tokio::time::sleep_until(next_renewal) => self.renew(&mut held).await?,
+                Some(first) = batches.recv() => {
+                    let ready = self.gather(first, &mut batches);
+                    self.handle(ready, &mut held).await?;
+                    backoff.reset();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews what is held and takes its share of what is free; fetchers follow.
+    async fn renew(&self, held: &mut Held<H::Aggregate>) -> Result<(), event_store::Error> {
+        let partitions: Vec<TopicPartition> = self
+            .options
+            .topics
+            .iter()
+            .flat_map(|topic| (0..self.options.partitions).map(|n| TopicPartition::new(*topic, n)))
+            .collect();
+        let leases = self.store.claim(self.options.name, self.owner, &partitions, self.options.lease).await?;
+        let mut renewed = HashMap::new();
+        let mut gained = false;
+        for lease in leases {
+            let same = held.leases.get(&lease.partition).is_some_and(|old| old.epoch == lease.epoch);
+            if !same {
+                gained = true;
+                held.fetchers.start(&lease);
+            }
+            renewed.insert(lease.partition.clone(), lease);
+        }
+        held.fetchers.keep(|partition| renewed.contains_key(partition));
+        held.leases = renewed;
+        held.renewed_at = Instant::now();
+        if gained {
+            // Others may have changed these aggregates and put records aside meanwhile.
+            held.cache.clear();
+            held.has_dead_letters = self.store.has_dead_letters(self.options.name).await?;
+        }
+        Ok(())
+    }
+
+    /// The first batch and whatever else has arrived, up to the limit.
+    fn gather(&self, first: Batch, batches: &mut mpsc::Receiver<Batch>) -> Vec<Batch> {
+        let mut count = first.records.len();
+        let mut ready = vec![first];
+        while count < self.options.batch_records_max {
+            let Ok(next) = batches.try_recv() else { break };
+            count += next.records.len();
+            ready.push(next);
+        }
+        ready
+    }
+
+    /// Handles batches in one unit of work: all their effects and their offsets, or nothing.
+    async fn handle(&self, batches: Vec<Batch>, held: &mut Held<H::Aggregate>) -> Result<(), event_store::Error> {
+        // Fetched under a lease that has ended since: another instance has them now.
+        let current = |batch: &Batch| held.leases.get(&batch.partition).is_some_and(|l| l.epoch == batch.epoch);
+        let batches: Vec<Batch> = batches.into_iter().filter(current).collect();
+        let mut conflicts = 0;
+        let mut refused = BTreeMap::new();
+        loop {
+            match self.try_handle(&batches, held, &refused).await {
+                // Their key's later records must not take effect: once more, without them.
+                Ok(more) if !more.is_empty() => {
+                    held.cache.clear();
+                    refused.extend(more);
+                }
+                Ok(_) => return Ok(()),
+                Err(event_store::Error::Conflict { .. }) => {
+                    held.cache.clear();
+                    conflicts += 1;
+                    if conflicts % CONFLICTS_MAX == 0 {
+                        tokio::time::sleep(Duration::from_millis(u64::from(conflicts.min(100)))).await;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Commits the batch, or returns the records that an aggregate refuses for good and that are
+    /// not yet among `refused`: then nothing was written.
+    async fn try_handle(
+        &self,
+        batches: &[Batch],
+        held: &mut Held<H::Aggregate>,
+        refused: &BTreeMap<usize, String>,
+    ) -> Result<Vec<(usize, String)>, event_store::Error> {
+        let mut intake = self.take_in(batches, held, refused).await?;
+        let mut decided =
+            batch::decide(self.store.as_ref(), &mut held.cache, self.clock.as_ref(), &intake.items).await?;
+        if !decided.rejected.is_empty() {
+            return Ok(decided.rejected);
+        }
+        let (appends, timers) = decided.work(|id, before, after| self.handler.timer(id, before, after));
+        let dead_letters = self.dead_letters(batches, &intake.dead);
+        let found_dead = !dead_letters.is_empty();
+        let offsets = self.advances(batches, held);
+        failpoint::pass("consumer.before_commit");
+        let inbox = std::mem::take(&mut intake.inbox);
+        self.store.commit(UnitOfWork { appends, inbox, timers, dead_letters, offsets: offsets.clone() }).await?;
+        failpoint::pass("consumer.after_commit");
+        for advance in offsets {
+            if let Some(lease) = held.leases.get_mut(&advance.lease.partition) {
+                lease.next_offset = advance.to;
+            }
+        }
+        held.has_dead_letters |= found_dead;
+        decided.committed(&mut held.cache, |id, loaded, events| {
+            self.handler.committed(id, &loaded.state, events);
+            if let Some(snapshot) = loaded.due_snapshot(id) {
+                let store = Arc::clone(&self.store);
+                tokio::spawn(async move {
+                    if let Err(error) = store.save_snapshot(snapshot).await {
+                        tracing::warn!(%error, "a snapshot was not saved");
+                    }
+                });
+            }
+        });
+        Ok(Vec::new())
+    }
+
+    /// Reads the records: commands, and what can never be handled with all that follows it.
+    async fn take_in(
+        &self,
+        batches: &[Batch],
+        held: &Held<H::Aggregate>,
+        refused: &BTreeMap<usize, String>,
+    ) -> Result<Intake<H::Aggregate>, event_store::Error> {
+        let now = self.clock.now();
+        let blocked = if held.has_dead_letters { self.blocked(batches).await? } else { HashMap::new() };
+        let mut intake = Intake { items: Vec::new(), dead: BTreeMap::new(), inbox: Vec::new() };
+        // Keys that this very batch blocks.
+        let mut newly_blocked: HashMap<(&str, &str), i64> = HashMap::new();
+        let mut commands = Vec::new();
+        for (n, (partition, stored)) in records(batches).enumerate() {
+            let key = (partition.topic.as_ref(), stored.record.key.as_str());
+            let behind = newly_blocked
+                .get(&key)
+                .or_else(|| blocked.get(key.0).and_then(|keys| keys.get(key.1)))
+                .filter(|offset| **offset < stored.offset);
+            if let Some(offset) = behind {
+                intake.dead.insert(n, (format!("waits behind the dead letter at offset {offset}"), true));
+                continue;
+            }
+            let read = match refused.get(&n) {
+                Some(reason) => Err(reason.clone()),
+                None => Message::from_record(&stored.record)
+                    .and_then(|message| Ok((self.handler.commands(&message, now)?, message)))
+                    .map_err(|error| error.to_string()),
+            };
+            match read {
+                Ok((means, message)) => commands.extend(means.into_iter().map(|(id, command)| {
+                    (message.id, Item { record: n, id, command, origin: Origin::message(&message) })
+                })),
+                Err(reason) => {
+                    newly_blocked.insert(key, stored.offset);
+                    intake.dead.insert(n, (reason, false));
+                }
+            }
+        }
+        if H::INBOX && !commands.is_empty() {
+            self.skip_handled(&mut commands, &mut intake.inbox).await?;
+        }
+        intake.items = commands.into_iter().map(|(_, item)| item).collect();
+        Ok(intake)
+    }
+
+    /// Leaves out commands that were handled before, in the store or earlier in this batch.
+    async fn skip_handled(
+        &self,
+        commands: &mut Vec<(Uuid, Item<H::Aggregate>)>,
+        inbox: &mut Vec<(String, Uuid)>,
+    ) -> Result<(), event_store::Error> {
+        let ids: Vec<Uuid> = commands.iter().map(|(id, _)| *id).collect();
+        let mut seen: std::collections::HashSet<Uuid> =
+            self.store.handled(self.options.name, &ids).await?.into_iter().collect();
+        commands.retain(|(id, _)| seen.insert(*id));
+        inbox.extend(commands.iter().map(|(id, _)| (self.options.name.to_owned(), *id)));
+        Ok(())
+    }
+
+    /// Per topic, the batch's keys that are blocked by a dead letter.
+    async fn blocked(&self, batches: &[Batch]) -> Result<HashMap<String, HashMap<String, i64>>, event_store::Error> {
+        let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for (partition, stored) in records(batches) {
+            keys.entry(partition.topic.as_ref()).or_default().push(stored.record.key.clone());
+        }
+        let mut blocked = HashMap::new();
+        for (topic, keys) in keys {
+            blocked.insert(topic.to_owned(), self.store.blocked_keys(self.options.name, topic, &keys).await?);
+        }
+        Ok(blocked)
+    }
+
+    fn dead_letters(&self, batches: &[Batch], dead: &BTreeMap<usize, (String, bool)>) -> Vec<DeadLetter> {
+        if dead.is_empty() {
+            return Vec::new();
+        }
+        records(batches)
+            .enumerate()
+            .filter_map(|(n, (partition, stored))| {
+                let (reason, parked) = dead.get(&n)?;
+                if !parked {
+                    tracing::error!(
+                        consumer = self.options.name, topic = %partition.topic, partition = partition.partition,
+                        offset = stored.offset, reason, "a record can never be handled: it is put aside"
+                    );
+                }
+                Some(DeadLetter {
+                    consumer: self.options.name.to_owned(),
+                    partition: partition.clone(),
+                    offset: stored.offset,
+                    record: stored.record.clone(),
+                    reason: reason.clone(),
+                    parked: *parked,
+                })
+            })
+            .collect()
+    }
+
+    /// One advance per partition, from the offset held to behind its last record.
+    fn advances(&self, batches: &[Batch], held: &Held<H::Aggregate>) -> Vec<OffsetAdvance> {
+        let mut to: BTreeMap<&TopicPartition, i64> = BTreeMap::new();
+        for batch in batches {
+            if let Some(last) = batch.records.last() {
+                to.insert(&batch.partition, last.offset + 1);
+            }
+        }
+        to.into_iter()
+            .filter_map(|(partition, to)| {
+                held.leases.get(partition).map(|lease| OffsetAdvance { lease: lease.clone(), to })
+            })
+            .collect()
+    }
+}
+
+/// What a batch's records ask for.
+struct Intake<A: Decide> {
+    items: Vec<Item<A>>,
+    /// By record number: why it is put aside, and whether it only waits behind another.
+    dead: BTreeMap<usize, (String, bool)>,
+    inbox: Vec<(String, Uuid)>,
+}
+
+/// The batches' records in one numbering.
+fn records(batches: &[Batch]) -> impl Iterator<Item = (&TopicPartition, &broker::Stored)> {
+    batches.iter().flat_map(|batch| batch.records.iter().map(move |stored| (&batch.partition, stored)))
+}

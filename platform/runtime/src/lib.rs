@@ -1,0 +1,25 @@
+//! What moves events: commands, relay, consumers, timers and projections.
+//!
+//! All of it is the same code above every event store and every broker, and takes its time and
+//! ids from a [`Clock`](event_store::clock::Clock).
+
+mod backoff;
+mod batch;
+pub mod commands;
+pub mod consumer;
+pub mod failpoint;
+pub mod message;
+mod origin;
+pub mod projection;
+pub mod relay;
+pub mod service;
+mod states;
+pub mod timers;
+
+pub use commands::{Commands, Executed};
+pub use consumer::{Handler, Timer};
+pub use message::{Message, Outgoing};
+pub use origin::Origin;
+pub use projection::{Projection, ProjectionHandle};
+pub use relay::Publish;
+pub use service::{Deps, Host};

@@ -1,0 +1,137 @@
+//! Projections: read models that follow the event table.
+//!
+//! The checkpoint is committed together with the rows, so a read model is always exactly the fold
+//! up to its checkpoint. Of two instances that follow at once, one commits each page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use event_store::{Cursor, EventStore, RecordedEvent};
+use sqlx::{PgConnection, PgPool};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::relay::Idle;
+
+/// At most so many events a transaction.
+const PAGE_EVENTS_MAX: usize = 1_000;
+
+/// A read model.
+#[async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// The name of its checkpoint.
+    fn name(&self) -> &'static str;
+
+    /// Whether it reads this event at all.
+    fn reads(&self, event: &RecordedEvent) -> bool;
+
+    /// Writes what the events mean, within the transaction that moves the checkpoint. Events come
+    /// in the visible order; each is seen once.
+    async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()>;
+
+    /// After the commit, for whoever waits for a row to change.
+    fn committed(&self, events: &[RecordedEvent]) {
+        let _ = events;
+    }
+}
+
+/// Tells how far a projection has come.
+#[derive(Debug, Clone)]
+pub struct ProjectionHandle {
+    at: watch::Receiver<Cursor>,
+}
+
+impl ProjectionHandle {
+    /// Waits until the projection has passed the cursor: read your own writes. `false` when it
+    /// has not within `longest`.
+    pub async fn wait_for(&self, cursor: Cursor, longest: Duration) -> bool {
+        let mut at = self.at.clone();
+        let passed = at.wait_for(|at| *at >= cursor);
+        matches!(tokio::time::timeout(longest, passed).await, Ok(Ok(_)))
+    }
+
+    /// Where it stands.
+    pub fn at(&self) -> Cursor {
+        *self.at.borrow()
+    }
+}
+
+/// Prepares a projection: the handle, and the follower to be run.
+pub fn follow(
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    projection: Arc<dyn Projection>,
+) -> (ProjectionHandle, Follower) {
+    let (sender, at) = watch::channel(Cursor::default());
+    (ProjectionHandle { at }, Follower { store, pool, projection, at: sender })
+}
+
+/// Runs one projection.
+pub struct Follower {
+    store: Arc<dyn EventStore>,
+    pool: PgPool,
+    projection: Arc<dyn Projection>,
+    at: watch::Sender<Cursor>,
+}
+
+impl Follower {
+    /// Follows until shutdown.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::for_outages();
+        while !shutdown.is_cancelled() {
+            if let Err(error) = self.catch_up(&shutdown, &mut backoff).await {
+                tracing::warn!(projection = self.projection.name(), %error, "the projection tries again");
+                backoff.wait(&shutdown).await;
+            }
+        }
+    }
+
+    async fn catch_up(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> anyhow::Result<()> {
+        let mut commits = self.store.commits();
+        let mut at = self.store.checkpoint(self.projection.name()).await?;
+        let mut idle = Idle::default();
+        while !shutdown.is_cancelled() {
+            self.at.send_replace(at);
+            commits.mark_unchanged();
+            let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
+            let Some(last) = page.events.last() else {
+                idle.wait(page.hidden, &mut commits, shutdown).await;
+                continue;
+            };
+            let to = last.cursor;
+            page.events.retain(|event| self.projection.reads(event));
+            self.commit(at, to, &page.events).await?;
+            self.projection.committed(&page.events);
+            at = to;
+            backoff.reset();
+            idle = Idle::default();
+        }
+        Ok(())
+    }
+
+    /// The rows and the checkpoint, both or neither. Somebody else's step in between fails it.
+    async fn commit(&self, from: Cursor, to: Cursor, events: &[RecordedEvent]) -> anyhow::Result<()> {
+        let mut transaction = self.pool.begin().await?;
+        if !events.is_empty() {
+            self.projection.apply(&mut transaction, events).await?;
+        }
+        let moved = sqlx::query(
+            "INSERT INTO checkpoints AS c (follower, transaction_id, position) VALUES ($1, $2::text::xid8, $3)
+             ON CONFLICT (follower) DO UPDATE
+                SET transaction_id = EXCLUDED.transaction_id, position = EXCLUDED.position, updated_at = clock_timestamp()
+              WHERE (c.transaction_id, c.position) = ($4::text::xid8, $5)",
+        )
+        .bind(self.projection.name())
+        .bind(to.transaction_id.to_string())
+        .bind(to.position)
+        .bind(from.transaction_id.to_string())
+        .bind(from.position)
+        .execute(&mut *transaction)
+        .await?;
+        anyhow::ensure!(moved.rows_affected() == 1, "another instance has moved the checkpoint");
+        transaction.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,213 @@
+//! The relay: follows the event table in commit order and publishes what it finds.
+//!
+//! The checkpoint moves after the broker's acks, so a crash in between publishes again:
+//! duplicates are normal, gaps cannot be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{Broker, Record, TopicPartition, partition_of};
+use event_store::{Cursor, EventStore, RecordedEvent};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::backoff::Backoff;
+use crate::failpoint;
+use crate::message::{Outgoing, to_record};
+
+/// Maps a service's private events to published messages: the only place where that is done.
+pub trait Publish: Send + Sync + 'static {
+    /// The messages that this event means outside; none if it is nobody else's business.
+    fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error>;
+}
+
+/// How a relay works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `ce_source` of what it publishes.
+    pub source: &'static str,
+    /// Partitions of each topic.
+    pub partitions: i32,
+    /// At most so many events a round.
+    pub page_events_max: usize,
+    /// Between two checkpoints while it is busy; an idle relay saves at once. What a crash
+    /// publishes again.
+    pub checkpoint_every: Duration,
+    /// How long a relay of this service holds its place.
+    pub lease: Duration,
+}
+
+impl Options {
+    /// The usual, for a source.
+    pub fn new(source: &'static str, partitions: i32) -> Self {
+        Self {
+            source,
+            partitions,
+            page_events_max: 1_000,
+            checkpoint_every: Duration::from_millis(50),
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The name of the relay's checkpoint and lease.
+pub const FOLLOWER: &str = "relay";
+
+/// One service's relay.
+pub struct Relay {
+    store: Arc<dyn EventStore>,
+    broker: Arc<dyn Broker>,
+    publish: Arc<dyn Publish>,
+    options: Options,
+    owner: Uuid,
+}
+
+impl Relay {
+    /// A relay from this store to this broker.
+    pub fn new(
+        store: Arc<dyn EventStore>,
+        broker: Arc<dyn Broker>,
+        publish: Arc<dyn Publish>,
+        options: Options,
+        owner: Uuid,
+    ) -> Self {
+        Self { store, broker, publish, options, owner }
+    }
+
+    /// Follows until shutdown. Of several instances one relays, the others stand by.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut backoff = Backoff::for_outages();
+        while !shutdown.is_cancelled() {
+            match self.lead(&shutdown, &mut backoff).await {
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(relay.source = self.options.source, %error, "the relay tries again");
+                    backoff.wait(&shutdown).await;
+                }
+            }
+        }
+        let _ = self.store.release(FOLLOWER, self.owner).await;
+    }
+
+    /// Relays for as long as the lease is ours.
+    async fn lead(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
+        if !self.hold().await? {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(self.options.lease / 4) => {}
+            }
+            return Ok(());
+        }
+        let mut held_at = Instant::now();
+        let mut commits = self.store.commits();
+        let mut at = self.store.checkpoint(FOLLOWER).await?;
+        let mut saved = Saved { at, when: Instant::now() };
+        let mut idle = Idle::default();
+        while !shutdown.is_cancelled() {
+            if held_at.elapsed() > self.options.lease / 3 {
+                if !self.hold().await? {
+                    return Ok(());
+                }
+                held_at = Instant::now();
+            }
+            commits.mark_unchanged();
+            let page = self.store.read_after(at, self.options.page_events_max).await?;
+            if let Some(last) = page.events.last() {
+                at = last.cursor;
+                self.forward(&page.events).await?;
+                backoff.reset();
+                idle = Idle::default();
+                if saved.when.elapsed() >= self.options.checkpoint_every {
+                    self.save(at, &mut saved).await?;
+                }
+                continue;
+            }
+            if saved.at != at {
+                self.save(at, &mut saved).await?;
+            }
+            idle.wait(page.hidden, &mut commits, shutdown).await;
+        }
+        if saved.at != at {
+            self.save(at, &mut saved).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold(&self) -> Result<bool, Error> {
+        let place = [TopicPartition::new(FOLLOWER, 0)];
+        Ok(!self.store.claim(FOLLOWER, self.owner, &place, self.options.lease).await?.is_empty())
+    }
+
+    async fn save(&self, at: Cursor, saved: &mut Saved) -> Result<(), Error> {
+        failpoint::pass("relay.before_checkpoint");
+        self.store.save_checkpoint(FOLLOWER, at).await?;
+        *saved = Saved { at, when: Instant::now() };
+        Ok(())
+    }
+
+    /// Publishes the page's messages, each partition's in order, and waits for the acks.
+    async fn forward(&self, events: &[RecordedEvent]) -> Result<(), Error> {
+        let mut batch: BTreeMap<TopicPartition, Vec<Record>> = BTreeMap::new();
+        for event in events {
+            for (index, outgoing) in self.publish.publish(event)?.into_iter().enumerate() {
+                let partition = partition_of(&outgoing.key, self.options.partitions);
+                let place = TopicPartition::new(outgoing.topic, partition);
+                batch.entry(place).or_default().push(to_record(event, index, self.options.source, outgoing));
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        failpoint::pass("relay.before_publish");
+        self.broker.publish(batch.into_iter().collect()).await?;
+        failpoint::pass("relay.after_publish");
+        Ok(())
+    }
+}
+
+struct Saved {
+    at: Cursor,
+    when: Instant,
+}
+
+/// Waiting for more: woken by commits. Only while an unfinished transaction anywhere in the
+/// cluster hides committed events is there nobody to wake us, so we look again, soon.
+#[derive(Default)]
+pub(crate) struct Idle {
+    looks: u32,
+}
+
+impl Idle {
+    /// Longest wait without a wake-up, for commits of other processes that nobody told us of.
+    const LONGEST: Duration = Duration::from_millis(500);
+
+    pub(crate) async fn wait(
+        &mut self,
+        hidden: bool,
+        commits: &mut tokio::sync::watch::Receiver<u64>,
+        shutdown: &CancellationToken,
+    ) {
+        let longest = if hidden {
+            self.looks = (self.looks + 1).min(6);
+            Duration::from_micros(500 << self.looks)
+        } else {
+            self.looks = 0;
+            Self::LONGEST
+        };
+        tokio::select! {
+            _ = commits.changed() => {}
+            () = tokio::time::sleep(longest) => {}
+            () = shutdown.cancelled() => {}
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Store(#[from] event_store::Error),
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+}

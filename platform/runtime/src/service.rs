@@ -1,0 +1,165 @@
+//! Wiring: what every service runs beside its edges.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use broker::Broker;
+use event_store::clock::Clock;
+use event_store::{EventStore, PgStore, StoreOptions};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::consumer::{self, Consumer, Handler};
+use crate::projection::{self, Projection, ProjectionHandle};
+use crate::relay::{self, Publish, Relay};
+use crate::timers::Timers;
+use crate::{Commands, failpoint};
+
+/// What a service is given to run on.
+#[derive(Clone)]
+pub struct Deps {
+    /// Its own database, migrated.
+    pub pool: PgPool,
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Partitions of each topic.
+    pub partitions: i32,
+    /// How long a dead instance's partitions wait for another.
+    pub lease: Duration,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+}
+
+/// One service's store and the tasks that move its events.
+pub struct Host {
+    name: &'static str,
+    deps: Deps,
+    store: Arc<PgStore>,
+    owner: Uuid,
+    tasks: JoinSet<&'static str>,
+}
+
+impl Host {
+    /// A host for the service of this name, which is the source of what it publishes.
+    pub fn new(name: &'static str, deps: Deps) -> Self {
+        // Arms the failpoint before anything runs.
+        failpoint::pass("start");
+        let store = PgStore::new(deps.pool.clone(), StoreOptions::default());
+        let owner = deps.clock.new_id();
+        Self { name, deps, store, owner, tasks: JoinSet::new() }
+    }
+
+    /// The service's event store.
+    pub fn store(&self) -> Arc<PgStore> {
+        Arc::clone(&self.store)
+    }
+
+    /// What it runs on.
+    pub fn deps(&self) -> &Deps {
+        &self.deps
+    }
+
+    /// Commands on its aggregates.
+    pub fn commands(&self) -> Commands {
+        Commands::new(self.dyn_store(), Arc::clone(&self.deps.clock))
+    }
+
+    fn dyn_store(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.store) as Arc<dyn EventStore>
+    }
+
+    /// Publishes its events.
+    pub fn relay(&mut self, publish: impl Publish) {
+        let options = relay::Options { lease: self.deps.lease, ..relay::Options::new(self.name, self.deps.partitions) };
+        let broker = Arc::clone(&self.deps.broker);
+        let relay = Relay::new(self.dyn_store(), broker, Arc::new(publish), options, self.owner);
+        self.spawn("relay", relay.run(self.deps.shutdown.clone()));
+    }
+
+    /// Follows topics with a handler.
+    pub fn consumer<H: Handler>(&mut self, name: &'static str, topics: &[&'static str], handler: Arc<H>) {
+        let options =
+            consumer::Options { lease: self.deps.lease, ..consumer::Options::new(name, topics, self.deps.partitions) };
+        let (broker, clock) = (Arc::clone(&self.deps.broker), Arc::clone(&self.deps.clock));
+        let consumer = Consumer::new(self.dyn_store(), broker, clock, handler, options, self.owner);
+        self.spawn(name, consumer.run(self.deps.shutdown.clone()));
+    }
+
+    /// Fires the timers of the handler's aggregate.
+    pub fn timers<H: Handler>(&mut self, handler: Arc<H>) {
+        let timers = Timers::new(self.dyn_store(), Arc::clone(&self.deps.clock), handler);
+        self.spawn("timers", timers.run(self.deps.shutdown.clone()));
+    }
+
+    /// Keeps a read model.
+    pub fn projection(&mut self, projection: Arc<dyn Projection>) -> ProjectionHandle {
+        let name = projection.name();
+        let (handle, follower) = projection::follow(self.dyn_store(), self.deps.pool.clone(), projection);
+        self.spawn(name, follower.run(self.deps.shutdown.clone()));
+        handle
+    }
+
+    /// Runs something of the service's own until shutdown.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Runs until shutdown and then until all tasks have ended. A task that ends before, or
+    /// panics, stops the service with an error: half a service is none.
+    pub async fn run_until_stopped(mut self) -> anyhow::Result<()> {
+        let shutdown = self.deps.shutdown.clone();
+        while let Some(ended) = self.tasks.join_next().await {
+            let name = ended.with_context(|| format!("a task of the {} service died", self.name));
+            if !shutdown.is_cancelled() {
+                shutdown.cancel();
+                anyhow::bail!("the {} service's {} ended by itself", self.name, name?);
+            }
+            name?;
+        }
+        Ok(())
+    }
+}
+
+/// A pool whose sessions cannot hold the cluster's readers up for long: one long transaction
+/// anywhere stalls every reader behind the xmin gate.
+pub fn pool(options: PgConnectOptions, name: &str, connections_max: u32) -> PgPool {
+    let options = options.application_name(&format!("sagashop-{name}")).options([
+        ("statement_timeout", "15s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "10s"),
+        ("client_connection_check_interval", "2s"),
+        // Every statement is short and prepared; compiling never pays.
+        ("jit", "off"),
+    ]);
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_secs(5))
+        // A test before each use would double the round trips; a connection that has died costs one
+        // failure that everything here tries again.
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}
+
+/// Brings a service's database up to date: the event store's tables and its own read models.
+///
+/// # Errors
+/// If the database is away or a migration fails.
+pub async fn migrate(pool: &PgPool, own: &Migrator) -> anyhow::Result<()> {
+    for migrator in [&event_store::MIGRATOR, own] {
+        // Both keep their record in one table; neither minds the other's versions.
+        let migrator = Migrator { migrations: migrator.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
+        migrator.run(pool).await.context("the database could not be migrated")?;
+    }
+    Ok(())
+}

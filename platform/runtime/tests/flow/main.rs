@@ -1,0 +1,52 @@
+//! How events travel, on a real PostgreSQL and on each broker: in commit order, with effects that
+//! happen once whoever is killed, paused or fed with poison.
+//!
+//! Kafka is the one in `KAFKA_BROKER`; without it its tests are skipped, and said to be.
+
+mod commit_order;
+mod fixture;
+mod gate;
+mod leases;
+mod poison;
+mod relay;
+mod states;
+mod tally;
+mod timers;
+
+use fixture::{Kind, Topic};
+
+/// One module for each broker, in it each test.
+macro_rules! on_each_broker {
+    ($($module:ident: $($test:ident)*;)*) => {
+        on_each_broker!(@broker memory Memory [$($($module $test)*)*]);
+        on_each_broker!(@broker postgres Postgres [$($($module $test)*)*]);
+        on_each_broker!(@broker kafka Kafka [$($($module $test)*)*]);
+    };
+    (@broker $broker:ident $kind:ident [$($module:ident $test:ident)*]) => {
+        mod $broker {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    if let Some(topic) = super::Topic::on(super::Kind::$kind).await {
+                        super::$module::$test(topic).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+on_each_broker! {
+    commit_order:
+        nothing_is_skipped_or_reversed;
+    relay:
+        a_relay_killed_before_its_checkpoint_repeats_and_effects_happen_once
+        of_two_relays_one_works_and_the_other_takes_over;
+    leases:
+        a_consumer_paused_beyond_its_lease_writes_nothing
+        two_instances_share_and_one_takes_over;
+    poison:
+        poison_is_put_aside_with_its_keys_later_records
+        what_comes_later_is_parked_by_whoever_holds_the_partition
+        a_redelivery_takes_no_effect;
+}

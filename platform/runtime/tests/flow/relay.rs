@@ -1,0 +1,95 @@
+//! The relay's checkpoint moves after the acks: killed in between, it publishes again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use broker::{Broker, Error, FetchLimits, Fetched, Record, TopicPartition};
+use event_store::Cursor;
+use runtime::relay::FOLLOWER;
+use testkit::eventually;
+
+use crate::fixture::{PATIENCE, Process, Service, Topic, commands, origin};
+use crate::tally::{Command, Tally};
+
+/// Takes what is published, and never says so.
+struct Speechless {
+    inner: Arc<dyn Broker>,
+    taken: AtomicUsize,
+}
+
+#[async_trait]
+impl Broker for Speechless {
+    async fn ensure_topics(&self, topics: &[(String, i32)]) -> Result<(), Error> {
+        self.inner.ensure_topics(topics).await
+    }
+
+    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+        self.inner.publish(batch).await?;
+        self.taken.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+
+    async fn fetch(&self, from: &TopicPartition, offset: i64, limits: FetchLimits) -> Result<Fetched, Error> {
+        self.inner.fetch(from, offset, limits).await
+    }
+
+    async fn bounds(&self, of: &TopicPartition) -> Result<(i64, i64), Error> {
+        self.inner.bounds(of).await
+    }
+}
+
+async fn add(service: &Service, id: &str, numbers: std::ops::Range<u64>) {
+    let commands = commands(service.store());
+    for number in numbers {
+        commands.execute::<Tally>(id, &origin(), Command::Add(number)).await.expect("appended");
+    }
+}
+
+/// How many records there are, and how many of them are different messages.
+async fn counted(topic: &Topic) -> (usize, usize) {
+    let records = topic.records().await;
+    let ids: BTreeSet<_> = records.iter().map(|stored| stored.record.headers["ce_id"].clone()).collect();
+    (records.len(), ids.len())
+}
+
+pub async fn a_relay_killed_before_its_checkpoint_repeats_and_effects_happen_once(topic: Topic) {
+    let (source, target) = (Service::new().await, Service::new().await);
+    let _consumer = Process::consumer::<true>(target.store(), &topic);
+    add(&source, "a", 0..4).await;
+
+    // Twice, each time on the same events: no checkpoint was ever saved.
+    for killed in 1..=2 {
+        let broker = Arc::new(Speechless { inner: Arc::clone(&topic.broker), taken: AtomicUsize::new(0) });
+        let relay = Process::relay(source.store(), Arc::<Speechless>::clone(&broker), topic.name);
+        eventually(PATIENCE, async || broker.taken.load(Ordering::SeqCst) == 1).await;
+        relay.kill().await;
+        assert_eq!(source.store().checkpoint(FOLLOWER).await.expect("read"), Cursor::default());
+        assert_eq!(counted(&topic).await, (4 * killed, 4));
+    }
+
+    add(&source, "b", 0..4).await;
+    let _relay = Process::relay(source.store(), Arc::clone(&topic.broker), topic.name);
+    eventually(PATIENCE, async || counted(&topic).await.1 == 8).await;
+    assert_eq!(counted(&topic).await, (16, 8), "what stood behind no checkpoint was published a third time, once");
+    eventually(PATIENCE, async || target.consumed().await == 16).await;
+    for id in ["a", "b"] {
+        assert_eq!(target.tally(id).await.numbers, [0, 1, 2, 3], "{id}");
+    }
+}
+
+pub async fn of_two_relays_one_works_and_the_other_takes_over(topic: Topic) {
+    let source = Service::new().await;
+    let first = Process::relay(source.store(), Arc::clone(&topic.broker), topic.name);
+    add(&source, "a", 0..10).await;
+    eventually(PATIENCE, async || counted(&topic).await.1 == 10).await;
+    let second = Process::relay(source.store(), Arc::clone(&topic.broker), topic.name);
+    add(&source, "a", 10..20).await;
+    eventually(PATIENCE, async || counted(&topic).await.1 == 20).await;
+    first.stop().await;
+    add(&source, "a", 20..30).await;
+    eventually(PATIENCE, async || counted(&topic).await.1 == 30).await;
+    second.stop().await;
+    assert_eq!(counted(&topic).await, (30, 30), "nobody was killed, so nothing was published twice");
+}

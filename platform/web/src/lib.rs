@@ -1,0 +1,29 @@
+//! HTTP and gRPC edges: problems, limits, authentication, servers.
+//!
+//! A service makes one [`App`] of its `poem_openapi` API and hands it to [`serve`]. All that every service owes its
+//! callers is done here, once: limits on bodies and time, correlation ids, spans and metrics by route, and answers in
+//! `application/problem+json` for whatever went wrong, the framework's own refusals included.
+//!
+//! * [`Problem`]: the error of every handler.
+//! * [`RequestContext`]: who asked, in which trace; an extractor, and [`context()`] wherever a request is handled.
+//! * [`auth`]: access tokens, and the extractors [`auth::Bearer`], [`auth::Admin`] and [`auth::OptionalBearer`].
+//! * [`Amount`]: exact decimals in JSON.
+//! * [`grpc`]: the gRPC server and client.
+
+pub mod auth;
+mod context;
+mod docs;
+mod edge;
+pub mod grpc;
+mod health;
+mod problem;
+mod refusal;
+mod routes;
+mod server;
+mod types;
+
+pub use context::{RequestContext, context};
+pub use edge::Edge;
+pub use problem::{FieldError, Problem};
+pub use server::{App, serve};
+pub use types::Amount;

@@ -1,0 +1,89 @@
+//! Results of attempts, recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use domain::notification::{Command, Letter, Notification};
+use event_store::clock::Clock;
+use kernel::NotificationId;
+use runtime::commands::Error;
+use runtime::{Commands, Origin};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Between two tries of recording one result.
+const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// What a notification belongs to.
+#[derive(Debug, Clone)]
+pub(crate) struct Story {
+    /// The message that it tells of.
+    pub(crate) message_id: Uuid,
+    pub(crate) correlation_id: Uuid,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// A notification that waits to be sent, as it stands in the store.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) id: NotificationId,
+    pub(crate) letter: Letter,
+    pub(crate) failed_attempts: u32,
+    /// The stream's last sequence.
+    pub(crate) sequence: u64,
+    pub(crate) story: Story,
+}
+
+/// Records what came of attempts.
+#[derive(Clone)]
+pub(crate) struct Results {
+    commands: Arc<Commands>,
+    shutdown: CancellationToken,
+}
+
+impl Results {
+    pub(crate) fn new(commands: Commands, shutdown: CancellationToken) -> Self {
+        Self { commands: Arc::new(commands), shutdown }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock().now()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.commands.clock()
+    }
+
+    /// Records the result of an attempt. While the store is away it goes on trying: a mail that was sent and not
+    /// recorded would be sent again.
+    pub(crate) async fn record(&self, queued: Queued, result: Command) {
+        let Queued { id, letter, failed_attempts, sequence, story } = queued;
+        let state = Notification::Queued { letter, failed_attempts };
+        let origin = Origin {
+            correlation_id: story.correlation_id,
+            causation_id: story.message_id,
+            command_id: self.clock().new_id(),
+            actor: "service:notification".to_owned(),
+            traceparent: story.traceparent,
+        };
+        let stream = id.to_string();
+        loop {
+            let recorded = self.commands.execute_from(&stream, state.clone(), sequence, &origin, result.clone()).await;
+            let error = match recorded {
+                Ok(_) => return,
+                // Another instance tried as well, and its result stands.
+                Err(Error::Denied(reason)) => {
+                    tracing::warn!(notification.id = %id, %reason, "an attempt's result came too late");
+                    return;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!(notification.id = %id, %error, "an attempt's result is recorded later");
+            tokio::select! {
+                () = tokio::time::sleep(RECORD_AGAIN_AFTER) => {}
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The product service as it is seen from here: prices and availability, over gRPC.
+
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use domain::order::OrderLine;
+use kernel::{Currency, Money, ProductId, Quantity};
+use proto::product::product_service_client::ProductServiceClient;
+use proto::product::{QuoteLine, QuoteRequest, QuotedLine};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use web::RequestContext;
+
+use crate::Config;
+use crate::error::Error;
+
+/// Connections, used in turn: one HTTP/2 connection is one task, and so one core at most.
+const CHANNELS: usize = 2;
+/// One asking is answered within this.
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
+/// Before the second asking.
+const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// Asks the product service.
+pub(crate) struct Catalogue {
+    clients: Vec<ProductServiceClient<Channel>>,
+    turn: AtomicUsize,
+    retries: RetryBudget,
+    currency: Currency,
+}
+
+/// What the catalogue says of one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quoted {
+    /// None: there is no such product.
+    pub unit_price: Option<Money>,
+    /// Whether so many could be reserved now.
+    pub available: bool,
+    /// How many there are.
+    pub stock: i64,
+}
+
+impl Quoted {
+    /// The order line, if it can be had.
+    pub fn line(self, product_id: ProductId, quantity: Quantity) -> Option<OrderLine> {
+        self.unit_price.filter(|_| self.available).map(|unit_price| OrderLine { product_id, quantity, unit_price })
+    }
+}
+
+impl Catalogue {
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let connect = |_| web::grpc::channel(&config.product_grpc).map(ProductServiceClient::new);
+        Ok(Self {
+            clients: (0..CHANNELS).map(connect).collect::<anyhow::Result<_>>()?,
+            turn: AtomicUsize::new(0),
+            retries: RetryBudget::default(),
+            currency: config.currency,
+        })
+    }
+
+    /// What the catalogue says of these lines, in their order. Asks once more where the first try fails, on the other
+    /// connection, as long as few of all tries do.
+    pub async fn quote(&self, lines: &[(ProductId, Quantity)], context: &RequestContext) -> Result<Vec<Quoted>, Error> {
+        let asked = lines.iter().map(|(product_id, quantity)| QuoteLine {
+            product_id: product_id.to_string(),
+            quantity: (*quantity).into(),
+        });
+        let request = QuoteRequest { lines: asked.collect() };
+        let answer = match self.ask(&request, context).await {
+            Err(status) if passes(status.code()) && self.retries.withdraw() => {
+                tracing::debug!(%status, "the product service is asked again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                self.ask(&request, context).await
+            }
+            answer => answer,
+        };
+        let quoted = answer.map_err(|status| match status.code() {
+            code if passes(code) => Error::CatalogueAway(status.to_string()),
+            _ => Error::CatalogueConfused(status.to_string()),
+        })?;
+        self.retries.deposit();
+        if quoted.len() != lines.len()
+            || quoted.iter().zip(&request.lines).any(|(q, line)| q.product_id != line.product_id)
+        {
+            return Err(Error::CatalogueConfused("other lines than asked".to_owned()));
+        }
+        quoted.into_iter().map(|line| self.read(line)).collect()
+    }
+
+    async fn ask(&self, request: &QuoteRequest, context: &RequestContext) -> Result<Vec<QuotedLine>, Status> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
+        let mut client = self.clients[turn].clone();
+        let call = client.quote(web::grpc::request(request.clone(), context, None));
+        match tokio::time::timeout(TRY_TIMEOUT, call).await {
+            Ok(answer) => Ok(answer?.into_inner().lines),
+            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+        }
+    }
+
+    fn read(&self, line: QuotedLine) -> Result<Quoted, Error> {
+        let price = |text: String| {
+            let currency = if line.currency.is_empty() { Ok(self.currency) } else { line.currency.parse() };
+            currency
+                .and_then(|currency| Money::parse(&text, currency))
+                .map_err(|error| Error::CatalogueConfused(format!("product {}: {error}", line.product_id)))
+        };
+        Ok(Quoted {
+            unit_price: line.unit_price.map(price).transpose()?,
+            available: line.available,
+            stock: line.stock.max(0),
+        })
+    }
+}
+
+/// Whether a status may be another one soon; asking for a quote changes nothing, so it can always be repeated. Broken
+/// connections come as `Unknown`, `Cancelled` or `Internal`.
+fn passes(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unavailable
+            | Code::DeadlineExceeded
+            | Code::ResourceExhausted
+            | Code::Aborted
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::Internal
+    )
+}
+
+/// One retry for ten good answers, and ten saved at most: retries must not double the load on a service that fails
+/// because of it.
+struct RetryBudget(AtomicI64);
+
+impl RetryBudget {
+    const RETRY: i64 = 10;
+    const MAX: i64 = 10 * Self::RETRY;
+
+    fn deposit(&self) {
+        let _ =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < Self::MAX).then_some(left + 1));
+    }
+
+    fn withdraw(&self) -> bool {
+        let spend = |left| (left >= Self::RETRY).then_some(left - Self::RETRY);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
+    }
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self(AtomicI64::new(Self::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_earned() {
+        let budget = RetryBudget::default();
+        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 10);
+        (0..19).for_each(|_| budget.deposit());
+        assert!(budget.withdraw());
+        assert!(!budget.withdraw());
+        (0..1_000).for_each(|_| budget.deposit());
+        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 10);
+    }
+}

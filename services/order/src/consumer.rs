@@ -1,0 +1,28 @@
+//! The orchestrator's commands to orders.
+
+use chrono::{DateTime, Utc};
+use domain::order::{Command, Order};
+use event_schemas::Published;
+use event_schemas::commands::{CancelOrder, ConfirmOrder};
+use runtime::{Handler, Message, message};
+
+/// Handles the topic `order_commands`.
+pub(crate) struct FulfilmentCommands;
+
+impl Handler for FulfilmentCommands {
+    type Aggregate = Order;
+
+    fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<(String, Command)>, message::Error> {
+        Ok(match message.message_type.as_str() {
+            ConfirmOrder::TYPE => {
+                let ConfirmOrder { order_id, .. } = message.data()?;
+                vec![(order_id.to_string(), Command::Confirm { at: now })]
+            }
+            CancelOrder::TYPE => {
+                let CancelOrder { order_id, reason, .. } = message.data()?;
+                vec![(order_id.to_string(), Command::Cancel { reason: reason.into(), at: now })]
+            }
+            _ => Vec::new(),
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! The order service: takes orders, tells where they stand, and records how they end.
+//!
+//! An order's price is the catalogue's at the moment of placement, asked once over gRPC and frozen in the order. What
+//! becomes of the order afterwards, the orchestrator's saga decides; its commands arrive over the broker.
+//!
+//! * `rest`, `grpc`: the two edges; they only translate.
+//! * `commands`: placing and cancelling; `catalogue`: the product service as it is seen from here.
+//! * `queries`: reading, over the read model that `projection` keeps; `waiters`: who waits for an order's end.
+//! * `consumer`: the orchestrator's commands; `publish`: what the others are told.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use web::auth::TokenVerifier;
+
+mod catalogue;
+mod commands;
+mod config;
+mod consumer;
+mod error;
+mod grpc;
+mod projection;
+mod publish;
+mod queries;
+mod rest;
+mod waiters;
+
+pub use config::Config;
+pub use rest::openapi;
+
+use catalogue::Catalogue;
+use commands::Orders;
+use consumer::FulfilmentCommands;
+use projection::{OrderRows, Progress};
+use publish::OrderMessages;
+use queries::Queries;
+use waiters::Waiters;
+
+/// The read model's tables.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Where the service listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// HTTP.
+    pub http: TcpListener,
+    /// gRPC, if it is to be served.
+    pub grpc: Option<TcpListener>,
+}
+
+/// The order service, running.
+pub struct Service(runtime::Host);
+
+impl Service {
+    /// Brings the database up to date and starts everything.
+    ///
+    /// # Errors
+    /// The database is away, or a setting cannot be used.
+    pub async fn build(
+        config: Config,
+        deps: runtime::Deps,
+        listeners: Listeners,
+        verifier: TokenVerifier,
+    ) -> anyhow::Result<Self> {
+        runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
+        let catalogue = Catalogue::new(&config).context("the product service's address")?;
+        let (pool, shutdown) = (deps.pool.clone(), deps.shutdown.clone());
+
+        let mut host = runtime::Host::new("order", deps);
+        host.relay(OrderMessages);
+        host.consumer("order", &[event_schemas::topics::ORDER_COMMANDS], Arc::new(FulfilmentCommands));
+        let waiters = Arc::new(Waiters::default());
+        let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters))));
+
+        let progress = Arc::new(Progress::new(rows));
+        let orders = Arc::new(Orders::new(host.commands(), catalogue, Arc::clone(&progress)));
+        let queries =
+            Arc::new(Queries::new(pool.clone(), host.store(), host.commands(), progress, waiters, shutdown.clone()));
+
+        let app = rest::app(Arc::clone(&orders), Arc::clone(&queries), pool).verifier(verifier.clone());
+        let (http, stop) = (listeners.http, shutdown.clone());
+        host.spawn("HTTP server", async move {
+            if let Err(error) = web::serve(http, app, stop).await {
+                tracing::error!(%error, "the HTTP server failed");
+            }
+        });
+        if let Some(listener) = listeners.grpc {
+            let routes = grpc::routes(orders, queries, verifier).await?;
+            host.spawn("gRPC server", async move {
+                if let Err(error) = web::grpc::serve(listener, routes, shutdown).await {
+                    tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
+                }
+            });
+        }
+        Ok(Self(host))
+    }
+
+    /// Runs until shutdown.
+    ///
+    /// # Errors
+    /// A part of the service ended by itself.
+    pub async fn run_until_stopped(self) -> anyhow::Result<()> {
+        self.0.run_until_stopped().await
+    }
+}

@@ -1,0 +1,111 @@
+use std::collections::HashSet;
+
+use futures::StreamExt;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::eventually;
+use uuid::Uuid;
+use web::auth::Role;
+
+use crate::catalogue::MOUSE;
+use crate::fixture::{Answer, PATIENCE, Shop, User};
+
+fn ids(page: &Value) -> Vec<Uuid> {
+    page["orders"].as_array().unwrap().iter().map(|order| order["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+async fn place(shop: &Shop, user: &User, quantity: usize) -> Answer {
+    let answer = shop.post(user, "/orders", &json!({ "product_id": MOUSE, "quantity": quantity })).await;
+    assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+    answer
+}
+
+#[tokio::test]
+async fn ones_own_orders_are_listed_in_pages_the_newest_first() {
+    let shop = Shop::open().await;
+    let (user, other) = (shop.customer(), shop.customer());
+    assert_eq!(shop.get(&user, "/orders").await.body, json!({ "orders": [] }));
+    let mut placed = Vec::new();
+    for n in 1..=7 {
+        placed.push(place(&shop, &user, n).await.id());
+        place(&shop, &other, 1).await;
+    }
+    placed.reverse();
+    // At once: the list waits for what this process has written.
+    let first = shop.get(&user, "/orders?limit=3").await.body;
+    assert_eq!(ids(&first), placed[..3]);
+    let second = shop.get(&user, &format!("/orders?limit=3&after={}", first["next"].as_str().unwrap())).await.body;
+    assert_eq!(ids(&second), placed[3..6]);
+    let last = shop.get(&user, &format!("/orders?limit=3&after={}", second["next"].as_str().unwrap())).await.body;
+    assert_eq!((ids(&last).as_slice(), last.get("next")), (&placed[6..], None));
+    assert_eq!(ids(&shop.get(&user, "/orders").await.body), placed);
+    assert!(ids(&shop.get(&user, "/orders?status=confirmed").await.body).is_empty());
+    assert_eq!(ids(&shop.get(&user, "/orders?status=pending&limit=200").await.body), placed);
+
+    for (query, field) in [
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+        ("limit=x", "limit"),
+        ("status=paid", "status"),
+        ("after=7", "after"),
+    ] {
+        let refused = shop.get(&user, &format!("/orders?{query}")).await;
+        assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec![field]), "{query}");
+    }
+    assert_eq!(shop.send(Method::GET, None, "/orders", None).await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn an_order_is_its_owners_and_the_shops() {
+    let shop = Shop::open().await;
+    let (user, other, admin) = (shop.customer(), shop.customer(), shop.user(Role::Admin));
+    let path = format!("/orders/{}", place(&shop, &user, 1).await.id());
+    for path in [path.clone(), format!("{path}/history"), format!("{path}?wait=10s")] {
+        assert_eq!(shop.get(&other, &path).await.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(shop.send(Method::GET, None, &path, None).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(shop.get(&admin, &path).await.status, StatusCode::OK);
+    let nowhere = format!("/orders/{}", Uuid::now_v7());
+    for path in [nowhere.clone(), format!("{nowhere}/history"), format!("{nowhere}?wait=10s")] {
+        assert_eq!(shop.get(&user, &path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    for path in ["/orders/1", "/orders/1/history", "/api/v1/orders/99999999999"] {
+        let refused = shop.get(&user, path).await;
+        assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec!["id"]), "{path}");
+    }
+    let refused = shop.get(&user, &format!("{path}?wait=31s")).await;
+    assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec!["wait"]));
+}
+
+#[tokio::test]
+async fn many_orders_at_once_are_all_kept_and_end_as_they_were_told_to() {
+    const ORDERS: usize = 120;
+    let shop = Shop::open().await;
+    let user = shop.customer();
+    let placing = futures::stream::iter((1..=ORDERS).map(|n| place(&shop, &user, n)));
+    let placed = placing.buffered(16).collect::<Vec<_>>().await;
+    for (n, order) in placed.iter().enumerate() {
+        match n % 3 {
+            0 => shop.confirm(order.id()).await,
+            1 => shop.cancel(order.id(), "out_of_stock").await,
+            _ => {}
+        }
+    }
+    eventually(PATIENCE, || async {
+        ids(&shop.get(&user, "/orders?status=pending&limit=200").await.body).len() == ORDERS / 3
+    })
+    .await;
+    let page = shop.get(&user, "/orders?limit=200").await.body;
+    let listed = page["orders"].as_array().unwrap();
+    assert_eq!(ids(&page).into_iter().collect::<HashSet<_>>().len(), ORDERS);
+    for (n, placed) in placed.iter().enumerate() {
+        let listed = listed.iter().find(|order| order["id"] == placed.body["id"]).unwrap();
+        let expected = ["confirmed", "cancelled", "pending"][n % 3];
+        assert_eq!(listed["status"], expected);
+        assert_eq!(listed.get("cancel_reason"), (n % 3 == 1).then_some(&json!("out_of_stock")));
+        for same in ["user_id", "lines", "total_price", "currency", "payment_method", "created_at"] {
+            assert_eq!(listed[same], placed.body[same], "{same}");
+        }
+    }
+    shop.close().await;
+}

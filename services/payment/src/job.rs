@@ -1,0 +1,63 @@
+//! What is to be asked of the provider.
+
+use domain::payment::{Event, Payment, Stage};
+use kernel::PaymentId;
+
+use crate::provider::{ChargeRequest, RefundRequest};
+
+/// A request to the provider that was committed and has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Job {
+    pub(crate) payment_id: PaymentId,
+    pub(crate) ask: Ask,
+    /// It may have been sent before: the provider is asked by key first.
+    pub(crate) maybe_sent: bool,
+}
+
+/// The request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Charge(ChargeRequest),
+    Refund(RefundRequest),
+}
+
+impl Job {
+    /// What the payment waits for, if it waits.
+    pub(crate) fn outstanding(payment_id: PaymentId, payment: &Payment, maybe_sent: bool) -> Option<Self> {
+        let Payment::Asked { charge, stage } = payment else { return None };
+        let ask = match stage {
+            Stage::InFlight { .. } => Ask::Charge(ChargeRequest {
+                key: format!("{payment_id}/charge"),
+                payment_id,
+                amount: charge.amount,
+                payment_method: charge.payment_method.clone(),
+            }),
+            Stage::Refunding { transaction_id, attempt } => Ask::Refund(RefundRequest {
+                key: format!("{payment_id}/refund/{attempt}"),
+                payment_id,
+                amount: charge.amount,
+                charge: transaction_id.clone(),
+            }),
+            Stage::Declined
+            | Stage::Void
+            | Stage::Captured { .. }
+            | Stage::RefundFailed { .. }
+            | Stage::Refunded { .. } => return None,
+        };
+        Some(Self { payment_id, ask, maybe_sent })
+    }
+
+    /// What these events, just recorded, newly ask of the provider; `payment` is the state after them.
+    pub(crate) fn newly_asked(payment_id: PaymentId, payment: &Payment, events: &[Event]) -> Option<Self> {
+        let asks = |event: &Event| matches!(event, Event::ChargeRequested { .. } | Event::RefundRequested { .. });
+        if events.iter().any(asks) { Self::outstanding(payment_id, payment, false) } else { None }
+    }
+
+    /// The idempotency key.
+    pub(crate) fn key(&self) -> &str {
+        match &self.ask {
+            Ask::Charge(request) => &request.key,
+            Ask::Refund(request) => &request.key,
+        }
+    }
+}

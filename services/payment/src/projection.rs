@@ -1,0 +1,165 @@
+//! The read model of payments: each row is the fold of its stream up to the checkpoint.
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use cqrs_es::Aggregate;
+use domain::payment::{Event, Payment};
+use event_store::RecordedEvent;
+use kernel::{Money, OrderId};
+use runtime::Projection;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::queries::{self, Row, Status};
+
+/// Follows the payments.
+pub(crate) struct Payments;
+
+#[async_trait]
+impl Projection for Payments {
+    fn name(&self) -> &'static str {
+        "payments"
+    }
+
+    fn reads(&self, event: &RecordedEvent) -> bool {
+        event.aggregate_type == Payment::TYPE
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
+        let mut rows = known(connection, events).await?;
+        for recorded in events {
+            let id: Uuid = recorded.aggregate_id.parse()?;
+            let event = recorded.decode::<Payment>()?;
+            let row = match rows.remove(&id) {
+                Some(row) => row,
+                None => match new_row(id, &event, recorded) {
+                    Some(row) => row,
+                    None => continue,
+                },
+            };
+            rows.insert(id, fold(row, event, recorded));
+        }
+        write(connection, rows.into_values().collect()).await
+    }
+}
+
+/// The rows of streams that do not begin in this page.
+async fn known(connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<HashMap<Uuid, Row>> {
+    let begun: HashMap<&str, u64> =
+        events.iter().rev().map(|event| (event.aggregate_id.as_str(), event.sequence)).collect();
+    let older = begun.into_iter().filter(|(_, first)| *first > 1);
+    let ids = older.map(|(id, _)| id.parse()).collect::<Result<Vec<Uuid>, _>>()?;
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = queries::find_many(connection, &ids).await?;
+    Ok(rows.into_iter().map(|row| (row.payment_id, row)).collect())
+}
+
+/// The row that a stream's first event begins.
+fn new_row(payment_id: Uuid, event: &Event, recorded: &RecordedEvent) -> Option<Row> {
+    let (Event::ChargeRequested { order_id: OrderId(order_id), .. }
+    | Event::PaymentVoided { order_id: OrderId(order_id), .. }) = event
+    else {
+        return None;
+    };
+    Some(Row {
+        payment_id,
+        order_id: *order_id,
+        user_id: None,
+        status: Status::Voided,
+        amount_minor: 0,
+        currency: None,
+        payment_method: None,
+        transaction_id: None,
+        refunded_minor: 0,
+        attempt: 0,
+        reason: None,
+        requested_at: recorded.recorded_at,
+        updated_at: recorded.recorded_at,
+        sequence: 0,
+    })
+}
+
+fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
+    let row =
+        Row { updated_at: recorded.recorded_at, sequence: i64::try_from(recorded.sequence).unwrap_or(i64::MAX), ..row };
+    let asked = |row: Row, user: Uuid, Money { minor, currency }: Money| Row {
+        user_id: Some(user),
+        amount_minor: minor,
+        currency: Some(currency.code().to_owned()),
+        ..row
+    };
+    match event {
+        Event::ChargeRequested { user_id, amount, payment_method, .. } => Row {
+            status: Status::ChargeRequested,
+            payment_method: Some(payment_method.to_string()),
+            ..asked(row, user_id.0, amount)
+        },
+        Event::ChargeRefused { user_id, amount, .. } => asked(row, user_id.0, amount),
+        Event::PaymentCaptured { transaction_id, .. } => {
+            Row { status: Status::Success, transaction_id: Some(transaction_id.0), ..row }
+        }
+        Event::PaymentDeclined { reason, .. } => {
+            Row { status: Status::Failed, reason: Some(reason.to_string()), ..row }
+        }
+        // A refund of what was declined, or a wish for one, leaves it declined.
+        Event::PaymentVoided { .. } if row.status == Status::Failed => row,
+        Event::PaymentVoided { reason, .. } => Row { status: Status::Voided, reason: Some(reason.to_string()), ..row },
+        Event::RefundDeferred { .. } | Event::PaymentRefunded { transaction_id: None, .. } => row,
+        Event::RefundRequested { attempt, reason, .. } => Row {
+            status: Status::RefundRequested,
+            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+            reason: Some(reason.to_string()),
+            ..row
+        },
+        Event::PaymentRefunded { amount, transaction_id: Some(_), .. } => {
+            Row { status: Status::Refunded, refunded_minor: amount.minor, ..row }
+        }
+        Event::RefundFailed { reason, .. } => {
+            Row { status: Status::RefundFailed, reason: Some(reason.to_string()), ..row }
+        }
+    }
+}
+
+async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    macro_rules! column {
+        ($field:ident) => {
+            rows.iter().map(|row| row.$field.clone()).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
+        "INSERT INTO payments (payment_id, order_id, user_id, status, amount_minor, currency, payment_method,
+                               transaction_id, refunded_minor, attempt, reason, requested_at, updated_at, sequence)
+         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+                              $8::text[], $9::bigint[], $10::int[], $11::text[], $12::timestamptz[],
+                              $13::timestamptz[], $14::bigint[])
+         ON CONFLICT (payment_id) DO UPDATE
+            SET user_id = EXCLUDED.user_id, status = EXCLUDED.status, amount_minor = EXCLUDED.amount_minor,
+                currency = EXCLUDED.currency, payment_method = EXCLUDED.payment_method,
+                transaction_id = EXCLUDED.transaction_id, refunded_minor = EXCLUDED.refunded_minor,
+                attempt = EXCLUDED.attempt, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at,
+                sequence = EXCLUDED.sequence",
+    )
+    .bind(column!(payment_id))
+    .bind(column!(order_id))
+    .bind(column!(user_id))
+    .bind(rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>())
+    .bind(column!(amount_minor))
+    .bind(column!(currency))
+    .bind(column!(payment_method))
+    .bind(column!(transaction_id))
+    .bind(column!(refunded_minor))
+    .bind(column!(attempt))
+    .bind(column!(reason))
+    .bind(column!(requested_at))
+    .bind(column!(updated_at))
+    .bind(column!(sequence))
+    .execute(connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! REST: payments listed and shown. What is to be paid is the saga's affair.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use kernel::{Currency, Money, OrderId, PaymentId, UserId};
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi, Tags};
+use sqlx::PgPool;
+use uuid::Uuid;
+use web::auth::{Bearer, Identity};
+use web::{Amount, Problem};
+
+use crate::queries::{self, Row, Status};
+
+const LIMIT_DEFAULT: u32 = 50;
+const LIMIT_MAX: u32 = 500;
+
+#[derive(Tags)]
+enum Tag {
+    Payments,
+}
+
+/// The payment API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    /// None only where the API is described and not served.
+    pool: Option<PgPool>,
+}
+
+/// A payment.
+#[derive(Object)]
+struct Payment {
+    /// Its id; one an order.
+    id: Uuid,
+    /// What is paid.
+    order_id: Uuid,
+    /// Who pays. Absent while a refund was asked for and no charge.
+    #[oai(skip_serializing_if_is_none)]
+    user_id: Option<Uuid>,
+    /// How much.
+    amount: Amount,
+    /// Its currency. Absent as `user_id`.
+    #[oai(skip_serializing_if_is_none)]
+    currency: Option<String>,
+    /// `pending`, `success`, `failed`, `voided` (a refund came before the charge), `refunding`, `refunded` or
+    /// `refund_failed`.
+    status: String,
+    /// How much was paid back.
+    refunded: Amount,
+    /// The provider's number of the charge.
+    #[oai(skip_serializing_if_is_none)]
+    transaction_id: Option<String>,
+    /// Why it failed or was paid back.
+    #[oai(skip_serializing_if_is_none)]
+    reason: Option<String>,
+    /// When it was first asked for.
+    created_at: DateTime<Utc>,
+    /// Its last event.
+    updated_at: DateTime<Utc>,
+}
+
+#[OpenApi]
+impl Api {
+    /// Lists payments, the newest first: one's own; administrators see all.
+    #[oai(path = "/payments", method = "get", tag = "Tag::Payments")]
+    async fn list(
+        &self,
+        caller: Bearer,
+        /// Only the one for this order.
+        order_id: Query<Option<Uuid>>,
+        /// At most so many, 1 to 500.
+        limit: Query<Option<u32>>,
+    ) -> Result<Json<Vec<Payment>>, Problem> {
+        let limit = limit.0.unwrap_or(LIMIT_DEFAULT);
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
+        }
+        let user = (!caller.0.is_admin()).then_some(caller.0.user_id);
+        let rows = queries::list(self.pool()?, user, order_id.0.map(OrderId), i64::from(limit)).await;
+        Ok(Json(rows.map_err(unavailable)?.into_iter().map(payment).collect()))
+    }
+
+    /// Shows a payment, to whom it belongs and to administrators.
+    #[oai(path = "/payments/:id", method = "get", tag = "Tag::Payments")]
+    async fn show(&self, caller: Bearer, id: Path<Uuid>) -> Result<Json<Payment>, Problem> {
+        let row = queries::find(self.pool()?, PaymentId(id.0)).await.map_err(unavailable)?;
+        let row = row.filter(|row| may_see(&caller.0, row)).ok_or_else(not_found)?;
+        Ok(Json(payment(row)))
+    }
+}
+
+impl Api {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool: Some(pool) }
+    }
+
+    /// To be described, not served.
+    pub(crate) fn detached() -> Self {
+        Self { pool: None }
+    }
+
+    fn pool(&self) -> Result<&PgPool, Problem> {
+        self.pool.as_ref().ok_or_else(|| Problem::internal("the API is not served"))
+    }
+}
+
+fn may_see(caller: &Identity, row: &Row) -> bool {
+    row.user_id.map_or(caller.is_admin(), |owner| caller.may_see(UserId(owner)))
+}
+
+fn payment(row: Row) -> Payment {
+    let currency = row.currency.as_deref().and_then(|code| code.parse().ok()).unwrap_or(Currency::EUR);
+    Payment {
+        id: row.payment_id,
+        order_id: row.order_id,
+        user_id: row.user_id,
+        amount: Money::new(row.amount_minor, currency).into(),
+        currency: row.currency,
+        status: word(row.status).to_owned(),
+        refunded: Money::new(row.refunded_minor, currency).into(),
+        transaction_id: row.transaction_id,
+        reason: row.reason,
+        created_at: row.requested_at,
+        updated_at: row.updated_at,
+    }
+}
+
+/// A caller sees how far it has come, not what is asked of whom.
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::ChargeRequested => "pending",
+        Status::RefundRequested => "refunding",
+        other => other.as_str(),
+    }
+}
+
+fn not_found() -> Problem {
+    Problem::not_found("There is no such payment")
+}
+
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    tracing::warn!(%error, "the read model did not answer");
+    Problem::unavailable("Payments cannot be looked up at present", Duration::from_secs(1))
+}

@@ -1,0 +1,181 @@
+//! Calls the provider: many at once, no transaction open, each result recorded before anything
+//! follows from it.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use domain::payment::Command;
+use event_store::clock::Clock;
+use parking_lot::Mutex;
+use runtime::failpoint;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::job::{Ask, Job};
+use crate::provider::{Error, Outcome, Provider};
+use crate::recorder::Recorder;
+
+/// Jobs that may wait to be begun. What does not fit is found by the sweep.
+pub(crate) const QUEUE_MAX: usize = 4_096;
+/// Jobs begun and not ended: those that wait for the provider to come back are among them.
+const JOBS_MAX: usize = 10_000;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// Carries jobs out.
+pub(crate) struct Worker {
+    provider: Arc<dyn Provider>,
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    calls: Semaphore,
+    /// Keys of the jobs begun: the sweep may find one while it is still worked on.
+    underway: Mutex<HashSet<String>>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        provider: Arc<dyn Provider>,
+        recorder: Recorder,
+        clock: Arc<dyn Clock>,
+        config: &Config,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            provider,
+            recorder,
+            clock,
+            timeout: config.provider_timeout,
+            calls: Semaphore::new(config.concurrency_max),
+            underway: Mutex::default(),
+        })
+    }
+
+    /// Works until shutdown; what is underway then is left to the next start's sweep.
+    pub(crate) async fn run(self: Arc<Self>, mut jobs: mpsc::Receiver<Job>, shutdown: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a payment's task died; the sweep begins it anew");
+                    }
+                }
+                Some(job) = jobs.recv(), if tasks.len() < JOBS_MAX => {
+                    tasks.spawn(Arc::clone(&self).work(job));
+                }
+            }
+        }
+    }
+
+    /// The job and whatever follows from its result.
+    async fn work(self: Arc<Self>, job: Job) {
+        let mut next = Some(job);
+        while let Some(job) = next {
+            let Some(_underway) = Underway::begin(&self.underway, job.key()) else { return };
+            let outcome = self.settle(&job).await;
+            failpoint::pass(job.ask.after());
+            next = match self.recorder.record(job.payment_id, self.result(&job.ask, outcome)).await {
+                Ok(next) => next,
+                Err(reason) => {
+                    let (id, key) = (job.payment_id, job.key());
+                    tracing::error!(payment.id = %id, provider.key = key, %reason, "the provider's answer contradicts the payment");
+                    None
+                }
+            };
+        }
+    }
+
+    /// Asks until the result is known. The key stays the same, so it happens once however often it
+    /// is sent; the order's own time limit is the saga's affair.
+    async fn settle(&self, job: &Job) -> Outcome {
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(RETRY_FIRST)
+            .with_max_delay(RETRY_LONGEST)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        let mut maybe_sent = job.maybe_sent;
+        loop {
+            match self.ask(job, maybe_sent).await {
+                Ok(outcome) => return outcome,
+                Err(error) => {
+                    let (id, key) = (job.payment_id, job.key());
+                    tracing::warn!(payment.id = %id, provider.key = key, %error, "the result is not known: asking again");
+                }
+            }
+            maybe_sent = true;
+            tokio::time::sleep(pauses.next().unwrap_or(RETRY_LONGEST)).await;
+        }
+    }
+
+    async fn ask(&self, job: &Job, maybe_sent: bool) -> Result<Outcome, Error> {
+        // Held during calls only: those that wait for a retry keep nobody waiting.
+        let _permit = self.calls.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        if maybe_sent && let Some(outcome) = self.in_time(self.provider.find(job.key())).await? {
+            return Ok(outcome);
+        }
+        failpoint::pass(job.ask.before());
+        match &job.ask {
+            Ask::Charge(request) => self.in_time(self.provider.charge(request)).await,
+            Ask::Refund(request) => self.in_time(self.provider.refund(request)).await,
+        }
+    }
+
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    fn result(&self, ask: &Ask, outcome: Outcome) -> Command {
+        let at = self.clock.now();
+        match (ask, outcome) {
+            (Ask::Charge(_), Outcome::Done { transaction_id }) => Command::RecordCaptured { transaction_id, at },
+            (Ask::Charge(_), Outcome::Refused { reason }) => Command::RecordDeclined { reason: reason.into(), at },
+            (Ask::Refund(_), Outcome::Done { transaction_id }) => Command::RecordRefunded { transaction_id, at },
+            (Ask::Refund(_), Outcome::Refused { reason }) => Command::RecordRefundFailed { reason: reason.into(), at },
+        }
+    }
+}
+
+impl Ask {
+    fn before(&self) -> &'static str {
+        match self {
+            Self::Charge(_) => "payment.before_charge",
+            Self::Refund(_) => "payment.before_refund",
+        }
+    }
+
+    /// Between the provider's answer and its record.
+    fn after(&self) -> &'static str {
+        match self {
+            Self::Charge(_) => "payment.after_charge",
+            Self::Refund(_) => "payment.after_refund",
+        }
+    }
+}
+
+/// A key that is worked on, until this is dropped.
+struct Underway<'a> {
+    keys: &'a Mutex<HashSet<String>>,
+    key: String,
+}
+
+impl<'a> Underway<'a> {
+    /// Nothing if somebody else is at it.
+    fn begin(keys: &'a Mutex<HashSet<String>>, key: &str) -> Option<Self> {
+        keys.lock().insert(key.to_owned()).then(|| Self { keys, key: key.to_owned() })
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.keys.lock().remove(&self.key);
+    }
+}

@@ -1,0 +1,47 @@
+//! Messages in: what the orchestrator asks of stock.
+
+use chrono::{DateTime, Utc};
+use domain::stock::{Command, Stock};
+use event_schemas::commands::{CommitStock, ReleaseStock, ReserveStock};
+use event_schemas::{Published, topics};
+use runtime::message::Error;
+use runtime::{Handler, Message};
+
+/// The consumer's name.
+pub(crate) const NAME: &str = "product";
+/// What it follows.
+pub(crate) const TOPICS: [&str; 1] = [topics::PRODUCT_COMMANDS];
+
+/// Commands to stock. Their ids are remembered: stock forgets what an order once had, so by its own
+/// state it could not tell a repeated command from a new one.
+pub(crate) struct StockCommands;
+
+impl Handler for StockCommands {
+    type Aggregate = Stock;
+
+    const INBOX: bool = true;
+
+    fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<(String, Command)>, Error> {
+        let (product_id, command) = match message.message_type.as_str() {
+            ReserveStock::TYPE => {
+                let ReserveStock { order_id, product_id, quantity, .. } = message.data()?;
+                (product_id, Command::Reserve { order_id, quantity, at: now })
+            }
+            ReleaseStock::TYPE => {
+                let ReleaseStock { order_id, product_id, .. } = message.data()?;
+                (product_id, Command::Release { order_id })
+            }
+            CommitStock::TYPE => {
+                let CommitStock { order_id, product_id, .. } = message.data()?;
+                (product_id, Command::Commit { order_id })
+            }
+            _ => {
+                return Err(Error::BadData {
+                    message_type: message.message_type.clone(),
+                    error: "it is not a command to stock".to_owned(),
+                });
+            }
+        };
+        Ok(vec![(product_id.to_string(), command)])
+    }
+}

@@ -1,0 +1,25 @@
+//! The product service: the catalogue and its stock, over REST and gRPC.
+//!
+//! A product is two aggregates of one id: what the catalogue says, and its stock. Stock is held, sold
+//! and given back by the commands of the orchestrator, which come over the broker.
+
+mod cache;
+mod commands;
+mod config;
+mod consumer;
+mod grpc;
+mod projection;
+mod publish;
+mod queries;
+mod refusal;
+mod rest;
+mod seed;
+mod service;
+
+pub use config::Config;
+pub use rest::openapi;
+pub use seed::{Seeded, seed};
+pub use service::{Listeners, Service};
+
+/// The read model's tables.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

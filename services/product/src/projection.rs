@@ -1,0 +1,252 @@
+//! The read model: one row a product, its stock beside it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
+use domain::product::{self, Product};
+use domain::stock::{self, Stock};
+use event_store::RecordedEvent;
+use runtime::Projection;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::cache::Cache;
+use crate::publish::product_id;
+
+/// Keeps the table `products`: three statements a page at most, however many events it has.
+pub(crate) struct Products {
+    cache: Arc<Cache>,
+}
+
+impl Products {
+    pub fn new(cache: Arc<Cache>) -> Self {
+        Self { cache }
+    }
+}
+
+#[async_trait]
+impl Projection for Products {
+    fn name(&self) -> &'static str {
+        "products"
+    }
+
+    fn reads(&self, event: &RecordedEvent) -> bool {
+        matches!(event.aggregate_type.as_str(), Product::TYPE | Stock::TYPE)
+    }
+
+    async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
+        let page = Page::read(events)?;
+        // Before the rows change: whoever reads the old ones from here on may not cache them.
+        self.cache.begin_change(&page.ids()).await;
+        list(connection, &page.listings).await?;
+        take_out(connection, &page.deleted).await?;
+        count(connection, &page.stock).await?;
+        Ok(())
+    }
+
+    fn committed(&self, events: &[RecordedEvent]) {
+        let mut ids: Vec<Uuid> = events.iter().filter_map(|event| event.aggregate_id.parse().ok()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        self.cache.changed(ids);
+    }
+}
+
+/// What a page of events comes to, by product; in the order of ids, so that two instances which
+/// apply the same page lock its rows in the same order.
+#[derive(Default)]
+struct Page {
+    listings: BTreeMap<Uuid, Listing>,
+    deleted: BTreeMap<Uuid, Deleted>,
+    stock: BTreeMap<Uuid, Change>,
+}
+
+/// The last that a page says of a product.
+struct Listing {
+    name: String,
+    price_minor: i64,
+    currency: String,
+    category: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    sequence: i64,
+}
+
+struct Deleted {
+    at: DateTime<Utc>,
+    sequence: i64,
+}
+
+/// The sum of what a page does to a product's stock.
+#[derive(Default)]
+struct Change {
+    available: i64,
+    reserved: i64,
+    sold: i64,
+    initial: i64,
+    restocked: i64,
+    /// When somebody counted or restocked; orders do not make a product another one.
+    updated_at: Option<DateTime<Utc>>,
+    sequence: i64,
+}
+
+impl Page {
+    fn read(events: &[RecordedEvent]) -> anyhow::Result<Self> {
+        let mut page = Self::default();
+        for event in events {
+            let id = product_id(event)?.0;
+            let sequence = i64::try_from(event.sequence)?;
+            if event.aggregate_type == Product::TYPE {
+                page.product(id, sequence, event.decode::<Product>()?);
+            } else {
+                let change = page.stock.entry(id).or_default();
+                change.sequence = sequence;
+                change.add(&event.decode::<Stock>()?, event.metadata.recorded_at);
+            }
+        }
+        Ok(page)
+    }
+
+    fn product(&mut self, id: Uuid, sequence: i64, event: product::Event) {
+        use product::Event;
+        match event {
+            Event::ProductCreated { name, price, category, at, .. }
+            | Event::ProductUpdated { name, price, category, at } => {
+                let created_at = self.listings.get(&id).map_or(at, |earlier| earlier.created_at);
+                let listing = Listing {
+                    name: name.to_string(),
+                    price_minor: price.money().minor,
+                    currency: price.money().currency.code().to_owned(),
+                    category: category.map(|category| category.to_string()),
+                    created_at,
+                    updated_at: at,
+                    sequence,
+                };
+                self.listings.insert(id, listing);
+            }
+            Event::ProductDeleted { at } => {
+                self.deleted.insert(id, Deleted { at, sequence });
+            }
+        }
+    }
+
+    fn ids(&self) -> Vec<Uuid> {
+        let mut ids: Vec<Uuid> =
+            self.listings.keys().chain(self.deleted.keys()).chain(self.stock.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+impl Change {
+    fn add(&mut self, event: &stock::Event, recorded_at: DateTime<Utc>) {
+        use stock::Event;
+        match *event {
+            Event::StockOpened { quantity, .. } => {
+                self.initial += quantity;
+                self.available += quantity;
+            }
+            Event::StockRestocked { quantity, .. } => self.recount(quantity.into(), recorded_at),
+            Event::StockAdjusted { delta, .. } => self.recount(delta, recorded_at),
+            Event::StockReserved { quantity, .. } => {
+                self.available -= i64::from(quantity);
+                self.reserved += i64::from(quantity);
+            }
+            Event::StockReleased { quantity, was_sold, .. } => {
+                *(if was_sold { &mut self.sold } else { &mut self.reserved }) -= quantity;
+                self.available += quantity;
+            }
+            Event::StockCommitted { quantity, .. } => {
+                self.reserved -= i64::from(quantity);
+                self.sold += i64::from(quantity);
+            }
+            Event::StockRejected { .. } | Event::StockClosed {} => {}
+        }
+    }
+
+    fn recount(&mut self, delta: i64, at: DateTime<Utc>) {
+        self.available += delta;
+        self.restocked += delta;
+        self.updated_at = Some(at);
+    }
+}
+
+async fn list(connection: &mut PgConnection, listings: &BTreeMap<Uuid, Listing>) -> sqlx::Result<()> {
+    if listings.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&Listing) -> String| listings.values().map(value).collect::<Vec<_>>();
+    sqlx::query(
+        "INSERT INTO products AS p
+                (id, name, name_folded, price_minor, currency, category, created_at, updated_at, product_sequence)
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[],
+                              $7::timestamptz[], $8::timestamptz[], $9::bigint[])
+         ON CONFLICT (id) DO UPDATE
+            SET name = EXCLUDED.name, name_folded = EXCLUDED.name_folded, price_minor = EXCLUDED.price_minor,
+                currency = EXCLUDED.currency, category = EXCLUDED.category,
+                updated_at = GREATEST(p.updated_at, EXCLUDED.updated_at), product_sequence = EXCLUDED.product_sequence",
+    )
+    .bind(listings.keys().copied().collect::<Vec<_>>())
+    .bind(column(|listing| listing.name.clone()))
+    .bind(column(|listing| listing.name.to_lowercase()))
+    .bind(listings.values().map(|listing| listing.price_minor).collect::<Vec<_>>())
+    .bind(column(|listing| listing.currency.clone()))
+    .bind(listings.values().map(|listing| listing.category.clone()).collect::<Vec<_>>())
+    .bind(listings.values().map(|listing| listing.created_at).collect::<Vec<_>>())
+    .bind(listings.values().map(|listing| listing.updated_at).collect::<Vec<_>>())
+    .bind(listings.values().map(|listing| listing.sequence).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn take_out(connection: &mut PgConnection, deleted: &BTreeMap<Uuid, Deleted>) -> sqlx::Result<()> {
+    if deleted.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE products p
+            SET deleted = true, updated_at = GREATEST(p.updated_at, d.at), product_sequence = d.sequence
+           FROM UNNEST($1::uuid[], $2::timestamptz[], $3::bigint[]) AS d(id, at, sequence)
+          WHERE p.id = d.id",
+    )
+    .bind(deleted.keys().copied().collect::<Vec<_>>())
+    .bind(deleted.values().map(|deleted| deleted.at).collect::<Vec<_>>())
+    .bind(deleted.values().map(|deleted| deleted.sequence).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Stock of a product that never was (an order of an unknown id was rejected) has no row and needs none.
+async fn count(connection: &mut PgConnection, stock: &BTreeMap<Uuid, Change>) -> sqlx::Result<()> {
+    if stock.is_empty() {
+        return Ok(());
+    }
+    let column = |value: fn(&Change) -> i64| stock.values().map(value).collect::<Vec<_>>();
+    sqlx::query(
+        "UPDATE products p
+            SET available = p.available + c.available, reserved = p.reserved + c.reserved, sold = p.sold + c.sold,
+                initial = p.initial + c.initial, restocked = p.restocked + c.restocked,
+                updated_at = GREATEST(p.updated_at, c.updated_at), stock_sequence = c.sequence
+           FROM UNNEST($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                       $7::timestamptz[], $8::bigint[])
+                AS c(id, available, reserved, sold, initial, restocked, updated_at, sequence)
+          WHERE p.id = c.id",
+    )
+    .bind(stock.keys().copied().collect::<Vec<_>>())
+    .bind(column(|change| change.available))
+    .bind(column(|change| change.reserved))
+    .bind(column(|change| change.sold))
+    .bind(column(|change| change.initial))
+    .bind(column(|change| change.restocked))
+    .bind(stock.values().map(|change| change.updated_at).collect::<Vec<_>>())
+    .bind(column(|change| change.sequence))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
