@@ -33,7 +33,7 @@ async fn between_canaries<T>(
         let after = canary::measure(&server).await?;
         Ok((before, measured, after))
     };
-    let measured = measured.await;
+    let measured: anyhow::Result<(Canary, T, Canary)> = measured.await;
     let stopped = server.stop().await;
     let measured = measured?;
     stopped?;

@@ -120,7 +120,7 @@ impl Board {
 /// Places all orders, shows how it goes, and returns when each is over.
 async fn perform(play: &Arc<Play>, rate: Option<f64>) -> anyhow::Result<()> {
     let live = Live::new(play.plan.len());
-    let mut ticks = tokio::time::interval(live.interval());
+    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + live.interval(), live.interval());
     let mut placing = pin!(place_all(play, rate));
     let done = loop {
         tokio::select! {
@@ -215,7 +215,9 @@ async fn report(format: Format, play: &Play, last_items: u32, took: Duration) ->
         output::rows(format, &lines)?;
         let (seconds, p50_ms) = (took.as_secs_f64(), p50.as_secs_f64() * 1_000.0);
         let rate = over as f64 / seconds.max(0.001);
-        output::text(&format!("\n{over} orders in {seconds:.1} s: {rate:.0} a second, half of them within {p50_ms:.0} ms"))?;
+        output::text(&format!(
+            "\n{over} orders in {seconds:.1} s: {rate:.0} a second, half of them within {p50_ms:.0} ms"
+        ))?;
         print_story(told.as_ref(), &scenes)?;
     } else {
         let (took_ms, p50_us) = (took.as_millis() as u64, p50.as_micros() as u64);

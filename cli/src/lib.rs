@@ -5,11 +5,16 @@
 //! end it was ([`exit`]).
 
 pub mod args;
+pub mod audit;
+pub mod bench;
 pub mod canary;
+pub mod client;
+pub mod demo;
 pub mod exit;
 pub mod output;
 pub mod ports;
 pub mod postgres;
 pub mod run;
+pub mod running;
 pub mod saga;
 pub mod shop;

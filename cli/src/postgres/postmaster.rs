@@ -49,8 +49,13 @@ impl PidFile {
     }
 }
 
-/// Removes the file of a server that is known to be gone.
-pub(super) fn forget(data: &Path) -> io::Result<()> {
+/// Removes the files of a server that is known to be gone: its own, and the lock of its socket.
+pub(super) fn forget(data: &Path, file: &PidFile) -> io::Result<()> {
+    let lock = file.sockets.join(format!(".s.PGSQL.{}.lock", file.port));
+    let names_it = |text: String| text.lines().next().is_some_and(|line| line.trim() == file.pid.to_string());
+    if fs::read_to_string(&lock).is_ok_and(names_it) {
+        fs::remove_file(&lock)?;
+    }
     fs::remove_file(path(data))
 }
 
@@ -65,14 +70,24 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Whether the number is some process's, be it one that has ended and that nobody has waited for: PostgreSQL does not
+/// start beside either.
+pub(super) fn is_taken(pid: u32) -> bool {
+    to_pid(pid).is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
+}
+
+/// Whether processes of a server still run in this data directory. Where that cannot be seen, none do.
+pub(super) fn has_orphans(data: &Path) -> bool {
+    let (Ok(data), Ok(processes)) = (data.canonicalize(), fs::read_dir("/proc")) else { return false };
+    let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == data))
+        .any(|pid| stat(pid).is_some_and(|(name, state)| name == "postgres" && !matches!(state, 'Z' | 'X')))
+}
+
 /// Whether a process runs. One that has ended and that nobody has waited for does not: where process 1
 /// does not reap orphans, those stay for ever.
 pub(super) fn is_alive(pid: u32) -> bool {
-    let Some(number) = to_pid(pid) else { return false };
-    match rustix::process::test_kill_process(number) {
-        Err(rustix::io::Errno::SRCH) => false,
-        Ok(()) | Err(_) => !matches!(stat(pid), Some((_, 'Z' | 'X'))),
-    }
+    is_taken(pid) && !matches!(stat(pid), Some((_, 'Z' | 'X')))
 }
 
 fn to_pid(pid: u32) -> Option<Pid> {

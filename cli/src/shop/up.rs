@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 const STOP_MAX: Duration = Duration::from_millis(1_500);
 /// Topics that are not there by then are made in the background.
 const TOPICS_MAX: Duration = Duration::from_secs(5);
+/// After a kill -9 the next start waits as long for what the dead process held.
+const LEASE: Duration = Duration::from_secs(5);
 /// Connections of each role's pool.
 const CONNECTIONS_MAX: u32 = 8;
 
@@ -69,7 +71,7 @@ async fn run(
         internal_token: Some(accounts.internal_token.clone()),
         bootstrap: accounts.bootstrap(),
         seed_catalogue: !args.empty,
-        lease: Duration::from_secs(10),
+        lease: LEASE,
         connections_max: CONNECTIONS_MAX,
         shutdown: shutdown.clone(),
     };

@@ -72,8 +72,8 @@ impl Record {
 pub struct Stored {
     /// Its offset in the partition.
     pub offset: i64,
-    /// The record.
-    pub record: Record,
+    /// The record, shared by its readers.
+    pub record: Arc<Record>,
 }
 
 /// What a fetch brings.

@@ -48,7 +48,7 @@ mod tests {
             value: Bytes::from_static(&[0; 10]),
             timestamp_ms: 0,
         };
-        let log: Vec<_> = (0..5).map(|offset| Stored { offset, record: record.clone() }).collect();
+        let log: Vec<_> = (0..5).map(|offset| Stored { offset, record: record.clone().into() }).collect();
         for (bytes_max, records_max, expected) in
             [(100, 100, 5), (100, 3, 3), (29, 100, 2), (30, 100, 3), (1, 100, 1), (0, 0, 1)]
         {

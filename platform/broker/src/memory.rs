@@ -85,7 +85,8 @@ impl Log {
             return None;
         }
         let stored = self.records.range(skipped..).zip(offset..).take(limits.records_max.max(1));
-        let mut records: Vec<_> = stored.map(|(record, offset)| Stored { offset, record: record.clone() }).collect();
+        let mut records: Vec<_> =
+            stored.map(|(record, offset)| Stored { offset, record: Arc::new(record.clone()) }).collect();
         records.truncate(limits::within(records.iter(), limits));
         Some(Fetched { records, high_watermark: self.latest() })
     }

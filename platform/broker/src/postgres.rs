@@ -160,7 +160,8 @@ impl Log {
             }
         };
         for ((partition, start), (_, records)) in partitions.iter().zip(starts).zip(batch) {
-            let records: Vec<_> = (start..).zip(records).map(|(offset, record)| Stored { offset, record }).collect();
+            let records: Vec<_> =
+                (start..).zip(records).map(|(offset, record)| Stored { offset, record: Arc::new(record) }).collect();
             let end = start + i64::try_from(records.len()).unwrap_or(0);
             partition.tail.lock().append(records);
             partition.arrived.notify_waiters();

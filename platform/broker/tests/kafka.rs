@@ -64,5 +64,5 @@ async fn a_broker_that_was_away_is_used_when_it_is_there() {
     })
     .await;
     let fetched = broker.fetch(&at, 0, FetchLimits::default()).await.unwrap();
-    assert_eq!(fetched.records[0].record, record());
+    assert_eq!(*fetched.records[0].record, record());
 }

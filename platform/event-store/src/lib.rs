@@ -4,6 +4,7 @@
 //! [`PgStore`] is the production store; [`MemoryStore`] is a second implementation with the same
 //! unit of work and the same visible order, for the simulation. One conformance suite runs on both.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -90,7 +91,33 @@ impl Metadata {
 
     /// [`Metadata::to_map`] as JSON text, without the detour.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.to_map()).unwrap_or_else(|_| "{}".to_owned())
+        let written = WrittenMetadata {
+            event_id: self.event_id,
+            correlation_id: self.correlation_id,
+            causation_id: self.causation_id,
+            command_id: self.command_id,
+            actor: Cow::Borrowed(&self.actor),
+            traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
+            recorded_at: self.recorded_at,
+        };
+        serde_json::to_string(&written).unwrap_or_else(|_| "{}".to_owned())
+    }
+
+    /// Reads the JSON text of a row; what a stock repository wrote is read as by
+    /// [`Metadata::from_map`].
+    pub fn from_json(json: &str, fallback: impl FnOnce() -> Uuid, recorded_at: DateTime<Utc>) -> Self {
+        match serde_json::from_str::<WrittenMetadata<'_>>(json) {
+            Ok(written) => Self {
+                event_id: written.event_id,
+                correlation_id: written.correlation_id,
+                causation_id: written.causation_id,
+                command_id: written.command_id,
+                actor: written.actor.into_owned(),
+                traceparent: written.traceparent.map(Cow::into_owned),
+                recorded_at: written.recorded_at,
+            },
+            Err(_) => Self::from_map(&serde_json::from_str(json).unwrap_or_default(), fallback, recorded_at),
+        }
     }
 
     /// Reads what is there; an event written by a stock repository has none of it and gets ids
@@ -115,6 +142,20 @@ impl Metadata {
                 .map_or(recorded_at, |time| time.with_timezone(&Utc)),
         }
     }
+}
+
+/// Metadata as this store writes it, all of it there.
+#[derive(Serialize, Deserialize)]
+struct WrittenMetadata<'a> {
+    event_id: Uuid,
+    correlation_id: Uuid,
+    causation_id: Uuid,
+    command_id: Uuid,
+    #[serde(borrow)]
+    actor: Cow<'a, str>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<Cow<'a, str>>,
+    recorded_at: DateTime<Utc>,
 }
 
 /// An event about to be appended.

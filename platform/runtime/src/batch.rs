@@ -24,7 +24,9 @@ pub(crate) struct Item<A: Decide> {
 /// An aggregate within the batch.
 struct Touched<A: Decide> {
     loaded: Loaded<A>,
-    before: A,
+    /// The state before the batch, for aggregates that have timers; a large state is not copied
+    /// for nothing.
+    before: Option<A>,
     /// From the cache, hence maybe behind the store.
     cached: bool,
     expected: u64,
@@ -34,9 +36,9 @@ struct Touched<A: Decide> {
 }
 
 impl<A: Decide> Touched<A> {
-    fn new(loaded: Loaded<A>, cached: bool) -> Self {
+    fn new(loaded: Loaded<A>, cached: bool, keep_before: bool) -> Self {
         Self {
-            before: loaded.state.clone(),
+            before: keep_before.then(|| loaded.state.clone()),
             expected: loaded.sequence,
             loaded,
             cached,
@@ -55,15 +57,16 @@ pub(crate) struct Decided<A: Decide> {
     pub(crate) rejected: Vec<(usize, String)>,
 }
 
-/// Decides the items in their order.
+/// Decides the items in their order; `timers` tells whether [`Decided::work`] will be asked for any.
 pub(crate) async fn decide<A: Decide>(
     store: &dyn EventStore,
     cache: &mut Cache<A>,
     clock: &dyn Clock,
     items: &[Item<A>],
+    timers: bool,
 ) -> Result<Decided<A>, Error> {
     let mut decided = Decided { touched: HashMap::new(), order: Vec::new(), rejected: Vec::new() };
-    load(store, cache, items, &mut decided).await?;
+    load(store, cache, items, timers, &mut decided).await?;
     for item in items {
         let Some(touched) = decided.touched.get_mut(&item.id) else { continue };
         let mut decision = touched.loaded.state.decide(item.command.clone());
@@ -71,7 +74,7 @@ pub(crate) async fn decide<A: Decide>(
         // rest on a state that is behind it.
         if touched.cached && touched.events.is_empty() && !matches!(decision, Ok(Idempotent::Executed(_))) {
             let fresh = states::load_many::<A>(store, std::slice::from_ref(&item.id)).await?.pop().unwrap_or_default();
-            *touched = Touched::new(fresh, false);
+            *touched = Touched::new(fresh, false, timers);
             decision = touched.loaded.state.decide(item.command.clone());
         }
         match decision {
@@ -95,6 +98,7 @@ async fn load<A: Decide>(
     store: &dyn EventStore,
     cache: &mut Cache<A>,
     items: &[Item<A>],
+    timers: bool,
     decided: &mut Decided<A>,
 ) -> Result<(), Error> {
     let mut missing = Vec::new();
@@ -105,7 +109,7 @@ async fn load<A: Decide>(
         decided.order.push(item.id.clone());
         match cache.take(&item.id) {
             Some(loaded) => {
-                decided.touched.insert(item.id.clone(), Touched::new(loaded, true));
+                decided.touched.insert(item.id.clone(), Touched::new(loaded, true, timers));
             }
             None => missing.push(item.id.clone()),
         }
@@ -113,7 +117,7 @@ async fn load<A: Decide>(
     if !missing.is_empty() {
         let loaded = states::load_many::<A>(store, &missing).await?;
         for (id, loaded) in missing.into_iter().zip(loaded) {
-            decided.touched.insert(id, Touched::new(loaded, false));
+            decided.touched.insert(id, Touched::new(loaded, false, timers));
         }
     }
     Ok(())
@@ -129,8 +133,8 @@ impl<A: Decide> Decided<A> {
                 continue;
             }
             let stream = StreamId::of::<A>(id.clone());
-            if let Some(origin) = &touched.last_origin {
-                match timer(id, &touched.before, &touched.loaded.state) {
+            if let (Some(origin), Some(before)) = (&touched.last_origin, &touched.before) {
+                match timer(id, before, &touched.loaded.state) {
                     Some(Timer::Set(due_at)) => timers.push(TimerChange::Set {
                         stream: stream.clone(),
                         due_at,

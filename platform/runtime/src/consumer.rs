@@ -41,6 +41,9 @@ pub enum Timer {
 /// The commands of an aggregate.
 pub type CommandOf<A> = <A as Aggregate>::Command;
 
+/// Commands, each with the id of the aggregate that it is for.
+pub type Addressed<A> = Vec<(String, CommandOf<A>)>;
+
 /// What a consumer does with messages: which commands they mean to which aggregates.
 pub trait Handler: Send + Sync + 'static {
     /// The aggregate that decides.
@@ -50,13 +53,12 @@ pub trait Handler: Send + Sync + 'static {
     /// not remember for ever.
     const INBOX: bool = false;
 
+    /// The aggregate has durable timers: [`Handler::timer`] is asked after each decision.
+    const TIMERS: bool = false;
+
     /// The commands that this message means, each for the aggregate of that id. None: not for us.
     /// An error: it can never be handled, and becomes a dead letter.
-    fn commands(
-        &self,
-        message: &Message,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<(String, CommandOf<Self::Aggregate>)>, message::Error>;
+    fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Addressed<Self::Aggregate>, message::Error>;
 
     /// The aggregate's timer after it went from one state to another; `None` leaves it.
     fn timer(&self, id: &str, before: &Self::Aggregate, after: &Self::Aggregate) -> Option<Timer> {
@@ -262,7 +264,7 @@ impl<H: Handler> Consumer<H> {
     ) -> Result<Vec<(usize, String)>, event_store::Error> {
         let mut intake = self.take_in(batches, held, refused).await?;
         let mut decided =
-            batch::decide(self.store.as_ref(), &mut held.cache, self.clock.as_ref(), &intake.items).await?;
+            batch::decide(self.store.as_ref(), &mut held.cache, self.clock.as_ref(), &intake.items, H::TIMERS).await?;
         if !decided.rejected.is_empty() {
             return Ok(decided.rejected);
         }
@@ -385,7 +387,7 @@ impl<H: Handler> Consumer<H> {
                     consumer: self.options.name.to_owned(),
                     partition: partition.clone(),
                     offset: stored.offset,
-                    record: stored.record.clone(),
+                    record: stored.record.as_ref().clone(),
                     reason: reason.clone(),
                     parked: *parked,
                 })

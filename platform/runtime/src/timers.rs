@@ -75,7 +75,7 @@ impl<H: Handler> Timers<H> {
             }
         }
         let mut cache = Cache::new(DUE_MAX);
-        let mut decided = batch::decide(self.store.as_ref(), &mut cache, self.clock.as_ref(), &items).await?;
+        let mut decided = batch::decide(self.store.as_ref(), &mut cache, self.clock.as_ref(), &items, true).await?;
         for (record, reason) in std::mem::take(&mut decided.rejected) {
             tracing::error!(aggregate.id = %due[record].aggregate_id, reason, "a timeout was refused");
         }

@@ -1,9 +1,14 @@
-//! The page at `/docs`: Swagger UI, from the binary alone.
+//! The OpenAPI document, and the page at `/docs`: Swagger UI, from the binary alone.
 
+use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use poem::Response;
-use poem_openapi::OpenApiService;
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem_openapi::registry::{MetaApi, Registry};
+use poem_openapi::{OpenApi, OpenApiService};
 
 /// The page in two halves, with the document between them. It is 1.5 MB, so all services of a process share one, made
 /// when somebody looks.
@@ -19,4 +24,30 @@ pub(crate) fn page(document: &str) -> Response {
     // Inside a script a closing tag would end it.
     let document = document.replace("</", "<\\/");
     Response::builder().content_type("text/html; charset=utf-8").body(format!("{before}{document}{after}"))
+}
+
+/// The OpenAPI document of an API, as JSON: what [`App::openapi`](crate::App::openapi) says of an app of that title,
+/// with nothing behind it that could serve.
+pub fn document<T: OpenApi>(title: &str) -> String {
+    service(Described::<T>(PhantomData), title).spec()
+}
+
+/// An API as every service mounts and describes it.
+pub(crate) fn service<T>(api: T, title: &str) -> OpenApiService<T, ()> {
+    OpenApiService::new(api, title, env!("CARGO_PKG_VERSION")).server("/api/v1").server("/")
+}
+
+/// An API that is described and not served.
+struct Described<T>(PhantomData<fn() -> T>);
+
+impl<T: OpenApi> OpenApi for Described<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }

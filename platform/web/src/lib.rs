@@ -7,7 +7,8 @@
 //! * [`Problem`]: the error of every handler.
 //! * [`RequestContext`]: who asked, in which trace; an extractor, and [`context()`] wherever a request is handled.
 //! * [`auth`]: access tokens, and the extractors [`auth::Bearer`], [`auth::Admin`] and [`auth::OptionalBearer`].
-//! * [`Amount`]: exact decimals in JSON.
+//! * [`Amount`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
+//! * [`document`]: what an API's OpenAPI document says, without a service behind it.
 //! * [`grpc`]: the gRPC server and client.
 
 pub mod auth;
@@ -23,7 +24,8 @@ mod server;
 mod types;
 
 pub use context::{RequestContext, context};
+pub use docs::document;
 pub use edge::Edge;
 pub use problem::{FieldError, Problem};
 pub use server::{App, serve};
-pub use types::Amount;
+pub use types::{Amount, Text, Timestamp};

@@ -8,7 +8,7 @@ use poem::http::uri::Scheme;
 use poem::listener::Acceptor;
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{EndpointExt, IntoEndpoint, Response, Route, Server};
-use poem_openapi::{OpenApi, OpenApiService};
+use poem_openapi::OpenApi;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -40,7 +40,7 @@ pub struct App {
 impl App {
     /// The app of a service, named as callers know it: `order-service`.
     pub fn new<T: OpenApi + 'static>(service: &'static str, title: &str, api: T) -> Self {
-        let api = OpenApiService::new(api, title, env!("CARGO_PKG_VERSION")).server("/api/v1").server("/");
+        let api = docs::service(api, title);
         let document = api.spec();
         Self {
             service,

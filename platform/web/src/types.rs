@@ -9,6 +9,12 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::{Number, Value};
 
+mod text;
+mod timestamp;
+
+pub use text::Text;
+pub use timestamp::Timestamp;
+
 /// Longer numbers are no amounts of anything.
 const TEXT_BYTES_MAX: usize = 40;
 

@@ -117,5 +117,5 @@ fn spawn_worker(host: &mut Host, channel: Arc<dyn Channel>, retry: Retry, fresh:
 
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    rest::document()
+    web::document::<rest::Api>(rest::TITLE)
 }

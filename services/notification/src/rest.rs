@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use poem_openapi::param::Query;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi, Tags};
 use sqlx::PgPool;
 use uuid::Uuid;
-use web::Problem;
 use web::auth::Bearer;
+use web::{Problem, Timestamp};
 
 use crate::queries;
 
@@ -26,8 +25,7 @@ enum Tag {
 /// The notification service's API.
 #[derive(Clone)]
 pub(crate) struct Api {
-    /// None only where the API is described and not served.
-    pool: Option<PgPool>,
+    pool: PgPool,
 }
 
 /// A notification.
@@ -52,12 +50,12 @@ struct Notification {
     attempts: i32,
     /// When a failed one is tried again.
     #[oai(skip_serializing_if_is_none)]
-    next_attempt_at: Option<DateTime<Utc>>,
+    next_attempt_at: Option<Timestamp>,
     /// When it was queued.
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
     /// When it was sent.
     #[oai(skip_serializing_if_is_none)]
-    sent_at: Option<DateTime<Utc>>,
+    sent_at: Option<Timestamp>,
 }
 
 #[OpenApi]
@@ -76,22 +74,16 @@ impl Api {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
         }
-        let pool = self.pool.as_ref().ok_or_else(|| Problem::internal("the API is not served"))?;
         let user_id = (!caller.0.is_admin()).then_some(caller.0.user_id.0);
-        let rows = queries::list(pool, user_id, order_id.0, i64::from(limit)).await.map_err(unavailable)?;
+        let rows = queries::list(&self.pool, user_id, order_id.0, i64::from(limit)).await.map_err(unavailable)?;
         Ok(Json(rows.into_iter().map(notification).collect()))
     }
 }
 
 impl Api {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool: Some(pool) }
+        Self { pool }
     }
-}
-
-/// The API's document, as JSON.
-pub(crate) fn document() -> String {
-    web::App::new("notification-service", TITLE, Api { pool: None }).openapi().to_owned()
 }
 
 fn notification(row: queries::Notification) -> Notification {
@@ -103,11 +95,11 @@ fn notification(row: queries::Notification) -> Notification {
         order_id: row.order_id,
         kind: row.kind,
         // A queued one has a moment as well, at which the sweep would take it up: nothing to tell anybody.
-        next_attempt_at: row.next_attempt_at.filter(|_| row.status == "failed"),
+        next_attempt_at: row.next_attempt_at.filter(|_| row.status == "failed").map(Timestamp),
         status: row.status,
         attempts: row.attempts,
-        created_at: row.created_at,
-        sent_at: row.sent_at,
+        created_at: row.created_at.into(),
+        sent_at: row.sent_at.map(Timestamp),
     }
 }
 

@@ -27,6 +27,7 @@ mod rest;
 mod waiters;
 
 pub use config::Config;
+pub use publish::OrderMessages as Publisher;
 pub use rest::openapi;
 
 use catalogue::Catalogue;

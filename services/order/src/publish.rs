@@ -9,7 +9,7 @@ use kernel::OrderId;
 use runtime::{Outgoing, Publish};
 
 /// Publishes to the topic `order_events`.
-pub(crate) struct OrderMessages;
+pub struct OrderMessages;
 
 impl Publish for OrderMessages {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error> {

@@ -1,15 +1,11 @@
 //! The REST API.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::OrderId;
-use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{ApiResponse, OpenApi};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -49,7 +45,7 @@ pub(crate) fn app(orders: Arc<Orders>, queries: Arc<Queries>, pool: PgPool) -> A
 
 /// The OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    App::new(NAME, TITLE, Document).openapi().to_owned()
+    web::document::<Api>(TITLE)
 }
 
 struct Api {
@@ -194,21 +190,6 @@ fn read_wait(text: &str) -> Result<Duration, Error> {
     let wait = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)).map(Duration::from_millis);
     wait.filter(|wait| *wait <= WAIT_MAX)
         .ok_or_else(|| Error::invalid("wait", format!("must be at most {} s", WAIT_MAX.as_secs())))
-}
-
-/// The API's description without a service behind it.
-struct Document;
-
-impl OpenApi for Document {
-    fn meta() -> Vec<MetaApi> {
-        Api::meta()
-    }
-
-    fn register(registry: &mut Registry) {
-        Api::register(registry);
-    }
-
-    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
 }
 
 #[cfg(test)]

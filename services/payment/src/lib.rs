@@ -28,6 +28,7 @@ mod sweep;
 mod worker;
 
 pub use config::Config;
+pub use publish::Publisher;
 
 use provider::{Provider, SimulatedProvider};
 
@@ -87,7 +88,8 @@ impl Service {
         let sweep = sweep::Sweep::new(pool.clone(), host.store(), projection, jobs, config.sweep_after);
         host.spawn("sweep", sweep.run(shutdown.clone()));
 
-        let app = app(rest::Api::new(pool.clone())).verifier(verifier).check("database", move || {
+        let api = rest::Api::new(pool.clone());
+        let app = web::App::new("payment-service", rest::TITLE, api).verifier(verifier).check("database", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
         });
@@ -108,11 +110,7 @@ impl Service {
     }
 }
 
-fn app(api: rest::Api) -> web::App {
-    web::App::new("payment-service", "Sagashop payments", api)
-}
-
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    app(rest::Api::detached()).openapi().to_owned()
+    web::document::<rest::Api>(rest::TITLE)
 }

@@ -11,7 +11,7 @@ use runtime::{Outgoing, Publish};
 const VOIDED: &str = "voided";
 
 /// Publishes how payments end; what is asked of the provider is nobody else's business.
-pub(crate) struct Publisher;
+pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error> {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use kernel::{Currency, Money, OrderId, PaymentId, UserId};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -10,9 +9,11 @@ use poem_openapi::{Object, OpenApi, Tags};
 use sqlx::PgPool;
 use uuid::Uuid;
 use web::auth::{Bearer, Identity};
-use web::{Amount, Problem};
+use web::{Amount, Problem, Timestamp};
 
 use crate::queries::{self, Row, Status};
+
+pub(crate) const TITLE: &str = "Sagashop payments";
 
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 500;
@@ -25,8 +26,7 @@ enum Tag {
 /// The payment API.
 #[derive(Clone)]
 pub(crate) struct Api {
-    /// None only where the API is described and not served.
-    pool: Option<PgPool>,
+    pool: PgPool,
 }
 
 /// A payment.
@@ -56,9 +56,9 @@ struct Payment {
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
     /// When it was first asked for.
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
     /// Its last event.
-    updated_at: DateTime<Utc>,
+    updated_at: Timestamp,
 }
 
 #[OpenApi]
@@ -78,14 +78,14 @@ impl Api {
             return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
         }
         let user = (!caller.0.is_admin()).then_some(caller.0.user_id);
-        let rows = queries::list(self.pool()?, user, order_id.0.map(OrderId), i64::from(limit)).await;
+        let rows = queries::list(&self.pool, user, order_id.0.map(OrderId), i64::from(limit)).await;
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(payment).collect()))
     }
 
     /// Shows a payment, to whom it belongs and to administrators.
     #[oai(path = "/payments/:id", method = "get", tag = "Tag::Payments")]
     async fn show(&self, caller: Bearer, id: Path<Uuid>) -> Result<Json<Payment>, Problem> {
-        let row = queries::find(self.pool()?, PaymentId(id.0)).await.map_err(unavailable)?;
+        let row = queries::find(&self.pool, PaymentId(id.0)).await.map_err(unavailable)?;
         let row = row.filter(|row| may_see(&caller.0, row)).ok_or_else(not_found)?;
         Ok(Json(payment(row)))
     }
@@ -93,16 +93,7 @@ impl Api {
 
 impl Api {
     pub(crate) fn new(pool: PgPool) -> Self {
-        Self { pool: Some(pool) }
-    }
-
-    /// To be described, not served.
-    pub(crate) fn detached() -> Self {
-        Self { pool: None }
-    }
-
-    fn pool(&self) -> Result<&PgPool, Problem> {
-        self.pool.as_ref().ok_or_else(|| Problem::internal("the API is not served"))
+        Self { pool }
     }
 }
 
@@ -122,8 +113,8 @@ fn payment(row: Row) -> Payment {
         refunded: Money::new(row.refunded_minor, currency).into(),
         transaction_id: row.transaction_id,
         reason: row.reason,
-        created_at: row.requested_at,
-        updated_at: row.updated_at,
+        created_at: row.requested_at.into(),
+        updated_at: row.updated_at.into(),
     }
 }
 

@@ -9,7 +9,7 @@ use event_store::Cursor;
 use kernel::{ProductId, Quantity};
 use runtime::{Origin, ProjectionHandle};
 use uuid::Uuid;
-use web::Problem;
+use web::{Problem, Timestamp};
 
 use crate::queries::{Entry, Queries};
 use crate::refusal::{self, Denied};
@@ -130,9 +130,10 @@ impl Commands {
         };
         self.wait_for(after.cursor).await;
         let row = self.queries.stored(id).await.map_err(refusal::of_query)?;
-        let (created_at, mut updated_at) = row.map_or((after.at, after.at), |row| (row.created_at, row.updated_at));
+        let at = Timestamp::from(after.at);
+        let (created_at, mut updated_at) = row.map_or((at, at), |row| (row.created_at, row.updated_at));
         if after.cursor.is_some() {
-            updated_at = updated_at.max(after.at);
+            updated_at = updated_at.max(at);
         }
         let money = price.money();
         Ok(Entry {

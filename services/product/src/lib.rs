@@ -17,6 +17,7 @@ mod seed;
 mod service;
 
 pub use config::Config;
+pub use publish::Publisher;
 pub use rest::openapi;
 pub use seed::{Seeded, seed};
 pub use service::{Listeners, Service};

@@ -13,7 +13,7 @@ use kernel::ProductId;
 use runtime::{Outgoing, Publish};
 
 /// Maps this service's events to the messages of `product_events`.
-pub(crate) struct Publisher;
+pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, Error> {

@@ -8,7 +8,7 @@ use kernel::{Currency, Money, MoneyError};
 use poem_openapi::Object;
 use sqlx::PgPool;
 use uuid::Uuid;
-use web::Amount;
+use web::{Amount, Timestamp};
 
 use crate::cache::Cache;
 
@@ -29,9 +29,9 @@ pub(crate) struct Entry {
     /// What kind of product it is.
     pub category: Option<String>,
     /// When it entered the catalogue.
-    pub created_at: DateTime<Utc>,
+    pub created_at: Timestamp,
     /// When its description changed or its stock was counted; orders do not count.
-    pub updated_at: DateTime<Utc>,
+    pub updated_at: Timestamp,
 }
 
 /// Which products, and how many.
@@ -102,8 +102,8 @@ impl TryFrom<Row> for Entry {
             currency: row.currency,
             stock: row.available,
             category: row.category,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
         })
     }
 }

@@ -1,33 +1,24 @@
 //! REST: translates, and calls commands and queries.
 
-use std::collections::HashMap;
 use std::fmt::Display;
-use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use domain::product::{Category, Price, ProductName};
 use kernel::{Currency, Quantity};
 use poem::Request;
-use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use runtime::Origin;
 use sqlx::PgPool;
 use uuid::Uuid;
 use web::auth::Admin;
-use web::{Amount, App, Problem, RequestContext};
+use web::{Amount, App, Problem, RequestContext, Text};
 
 use crate::commands::{Changes, Commands, NewProduct};
 use crate::queries::{Entry, Queries, Wanted};
 use crate::refusal::{self, not_valid};
-
-mod text;
-
-use text::Text;
 
 const SERVICE: &str = "product-service";
 const TITLE: &str = "Sagashop products";
@@ -51,22 +42,7 @@ pub(crate) fn app(commands: Commands, queries: Queries, currency: Currency, pool
 
 /// The OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    App::new(SERVICE, TITLE, Described::<Api>(PhantomData)).openapi().to_owned()
-}
-
-/// An API without anything behind it: what its document is made of.
-struct Described<T>(PhantomData<fn() -> T>);
-
-impl<T: OpenApi> OpenApi for Described<T> {
-    fn meta() -> Vec<MetaApi> {
-        T::meta()
-    }
-
-    fn register(registry: &mut Registry) {
-        T::register(registry);
-    }
-
-    fn add_routes(self, _: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {}
+    web::document::<Api>(TITLE)
 }
 
 #[derive(Tags)]
@@ -294,7 +270,7 @@ impl Api {
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(field: &str, Text(text): &Text) -> Result<T, Problem> {
+fn parsed<T: FromStr<Err: Display>>(field: &str, text: &Text) -> Result<T, Problem> {
     text.parse().map_err(|error| not_valid(field, error))
 }
 

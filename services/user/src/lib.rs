@@ -18,6 +18,7 @@ mod queries;
 mod rest;
 
 pub use config::{Bootstrap, Config};
+pub use publish::Publisher;
 
 /// The tables of its read model and its keys.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -87,5 +88,5 @@ impl Service {
 
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    rest::document()
+    web::document::<rest::Api>(rest::TITLE)
 }

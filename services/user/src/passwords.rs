@@ -1,7 +1,6 @@
 //! Password hashing: argon2id, off the async threads, behind a bound that sheds.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
@@ -17,8 +16,8 @@ const LANES: u32 = 1;
 /// Hashes and verifies passwords.
 pub(crate) struct Passwords {
     places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    waiting_max: usize,
+    /// Those who hash and those who may wait; whoever goes away while waiting frees their share.
+    admitted: Arc<Semaphore>,
     /// What an unknown user's password is verified against, so that it takes the same time.
     decoy: PasswordHash,
 }
@@ -37,7 +36,9 @@ pub(crate) enum Error {
 impl Passwords {
     pub(crate) fn new(at_once: usize, waiting_max: usize) -> Self {
         let decoy = hash("an unknown user's password").unwrap_or_else(|_| PasswordHash::new(String::new()));
-        Self { places: Arc::new(Semaphore::new(at_once.max(1))), waiting: AtomicUsize::new(0), waiting_max, decoy }
+        let at_once = at_once.max(1);
+        let admitted = Arc::new(Semaphore::new(at_once + waiting_max));
+        Self { places: Arc::new(Semaphore::new(at_once)), admitted, decoy }
     }
 
     pub(crate) async fn hash(&self, password: String) -> Result<PasswordHash, Error> {
@@ -55,16 +56,11 @@ impl Passwords {
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Error::Busy);
-        }
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        let place = place.map_err(|_| Error::Busy)?;
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Error::Busy)?;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
         tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(place);
+            drop((place, admitted));
             result
         })
         .await
@@ -84,6 +80,8 @@ fn hash(password: &str) -> Result<PasswordHash, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -98,7 +96,16 @@ mod tests {
 
     #[tokio::test]
     async fn more_than_the_queue_holds_is_shed() {
-        let passwords = Passwords::new(1, 0);
-        assert!(matches!(passwords.hash("x".to_owned()).await, Err(Error::Busy)));
+        let passwords = Passwords::new(1, 1);
+        let place = passwords.places.acquire().await.unwrap();
+        let _hashing = passwords.admitted.acquire().await.unwrap();
+        let waiting = tokio::time::timeout(Duration::from_millis(10), async {
+            tokio::join!(passwords.hash("x".to_owned()), async {
+                assert!(matches!(passwords.hash("x".to_owned()).await, Err(Error::Busy)));
+            })
+        });
+        assert!(waiting.await.is_err(), "it waits until its caller goes away");
+        drop(place);
+        assert!(passwords.hash("x".to_owned()).await.is_ok());
     }
 }

@@ -9,7 +9,7 @@ use runtime::{Outgoing, Publish};
 use crate::commands::is_user;
 
 /// Publishes who registered.
-pub(crate) struct Publisher;
+pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error> {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use domain::user::{Account, EmailAddress, PersonName, Role};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi, Tags};
 use uuid::Uuid;
 use web::auth::{Bearer, TokenSigner};
-use web::{Problem, RequestContext};
+use web::{Problem, RequestContext, Text, Timestamp};
 
 use crate::commands::{Error, Registration, Users};
 use crate::{passwords, queries};
@@ -27,11 +26,6 @@ enum Tag {
 /// The user service's API.
 #[derive(Clone)]
 pub(crate) struct Api {
-    /// None only where the API is described and not served.
-    inner: Option<Arc<Inner>>,
-}
-
-struct Inner {
     users: Arc<Users>,
     signer: TokenSigner,
     token_lifetime: Duration,
@@ -42,13 +36,13 @@ struct Inner {
 #[oai(deny_unknown_fields)]
 struct Register {
     /// 1 to 100 characters.
-    name: Option<String>,
+    name: Option<Text>,
     /// The same, under its other name.
-    username: Option<String>,
+    username: Option<Text>,
     /// Where the user can be reached; one account an address, whatever its capitals.
-    email: String,
+    email: Text,
     /// 8 to 256 characters.
-    password: String,
+    password: Text,
 }
 
 /// What opens an account.
@@ -56,9 +50,9 @@ struct Register {
 #[oai(deny_unknown_fields)]
 struct Login {
     /// The account's address.
-    email: String,
+    email: Text,
     /// Its password.
-    password: String,
+    password: Text,
 }
 
 /// What can be changed of a profile.
@@ -66,7 +60,7 @@ struct Login {
 #[oai(deny_unknown_fields)]
 struct Rename {
     /// 1 to 100 characters.
-    name: String,
+    name: Text,
 }
 
 /// A user.
@@ -81,7 +75,24 @@ struct User {
     /// `customer` or `admin`.
     role: String,
     /// When they registered.
-    created_at: DateTime<Utc>,
+    created_at: Timestamp,
+}
+
+/// A user, as they see themselves.
+#[derive(Object)]
+struct Profile {
+    /// Their id.
+    id: Uuid,
+    /// The same, as the original shop calls it here.
+    user_id: Uuid,
+    /// Their name.
+    name: String,
+    /// Their address.
+    email: String,
+    /// `customer` or `admin`.
+    role: String,
+    /// When they registered.
+    created_at: Timestamp,
 }
 
 /// An access token and whose it is.
@@ -108,72 +119,69 @@ impl Api {
     #[oai(path = "/register", method = "post", tag = "Tag::Users")]
     async fn register(&self, context: RequestContext, body: Json<Register>) -> Result<Registered, Problem> {
         let registration = registration(body.0)?;
-        let account = self.inner()?.users.register(registration, context.correlation_id).await.map_err(refusal)?;
+        let account = self.users.register(registration, context.correlation_id).await.map_err(refusal)?;
         Ok(Registered::Created(Json(user(&account))))
     }
 
     /// Opens an account: an access token for the other calls.
     #[oai(path = "/login", method = "post", tag = "Tag::Users")]
     async fn login(&self, body: Json<Login>) -> Result<Json<Session>, Problem> {
-        let inner = self.inner()?;
         let too_long = body.0.password.chars().count() > PASSWORD_CHARS_MAX;
         if too_long {
             return Err(refusal(Error::WrongCredentials));
         }
-        let account = inner.users.login(body.0.email.parse().ok(), body.0.password).await.map_err(refusal)?;
+        let account =
+            self.users.login(body.0.email.parse().ok(), body.0.password.into_string()).await.map_err(refusal)?;
         let role = match account.role {
             Role::Customer => web::auth::Role::Customer,
             Role::Admin => web::auth::Role::Admin,
         };
-        let (now, id) = inner.users.moment();
-        let token = inner
-            .signer
-            .access_token(account.user_id, role, now, inner.token_lifetime, id)
-            .map_err(Problem::internal)?;
-        Ok(Json(Session { token, user: user(&account), expires_in: inner.token_lifetime.as_secs() }))
+        let (now, id) = self.users.moment();
+        let token = self.signer.access_token(account.user_id, role, now, self.token_lifetime, id);
+        let token = token.map_err(Problem::internal)?;
+        Ok(Json(Session { token, user: user(&account), expires_in: self.token_lifetime.as_secs() }))
     }
 
     /// The caller's own profile.
     #[oai(path = "/profile", method = "get", tag = "Tag::Users")]
-    async fn profile(&self, caller: Bearer) -> Result<Json<User>, Problem> {
-        let found = self.inner()?.users.find(caller.0.user_id).await.map_err(refusal)?;
-        found.map(|account| Json(user(&account))).ok_or_else(|| refusal(Error::Unknown))
+    async fn profile(&self, caller: Bearer) -> Result<Json<Profile>, Problem> {
+        let found = self.users.find(caller.0.user_id).await.map_err(refusal)?;
+        found.map(|account| Json(profile(&account))).ok_or_else(|| refusal(Error::Unknown))
     }
 
     /// Changes the caller's own name.
     #[oai(path = "/profile", method = "put", tag = "Tag::Users")]
-    async fn rename(&self, caller: Bearer, context: RequestContext, body: Json<Rename>) -> Result<Json<User>, Problem> {
-        let name = name(&body.0.name)?;
-        let renamed = self.inner()?.users.rename(caller.0.user_id, name, context.correlation_id).await;
-        Ok(Json(user(&renamed.map_err(refusal)?)))
+    async fn rename(
+        &self,
+        caller: Bearer,
+        context: RequestContext,
+        body: Json<Rename>,
+    ) -> Result<Json<Profile>, Problem> {
+        let name = name("name", &body.0.name)?;
+        let renamed = self.users.rename(caller.0.user_id, name, context.correlation_id).await;
+        Ok(Json(profile(&renamed.map_err(refusal)?)))
     }
 
     /// The public keys that access tokens are verified with (RFC 7517).
     #[oai(path = "/.well-known/jwks.json", method = "get", tag = "Tag::Users")]
     async fn jwks(&self) -> Result<Json<serde_json::Value>, Problem> {
-        Ok(Json(self.inner()?.signer.jwks()))
+        Ok(Json(self.signer.jwks()))
     }
 }
 
 impl Api {
     pub(crate) fn new(users: Arc<Users>, signer: TokenSigner, token_lifetime: Duration) -> Self {
-        Self { inner: Some(Arc::new(Inner { users, signer, token_lifetime })) }
+        Self { users, signer, token_lifetime }
     }
-
-    fn inner(&self) -> Result<&Inner, Problem> {
-        self.inner.as_deref().ok_or_else(|| Problem::internal("the API is not served"))
-    }
-}
-
-/// The API's document, as JSON.
-pub(crate) fn document() -> String {
-    web::App::new("user-service", TITLE, Api { inner: None }).openapi().to_owned()
 }
 
 fn registration(body: Register) -> Result<Registration, Problem> {
-    let given = body.name.or(body.username);
-    let Some(given) = given else {
-        return Err(Problem::bad_request("A name is needed").field("name", "name or username is required"));
+    let name = match (body.name, body.username) {
+        (Some(given), _) => name("name", &given)?,
+        (None, Some(given)) => name("username", &given)?,
+        (None, None) => {
+            return Err(Problem::bad_request("Name or username is required").field("name", "is required"));
+        }
     };
     let email: EmailAddress = body
         .email
@@ -184,11 +192,11 @@ fn registration(body: Register) -> Result<Registration, Problem> {
         return Err(Problem::bad_request("The password is not acceptable")
             .field("password", format!("must have {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")));
     }
-    Ok(Registration { name: name(&given)?, email, password: body.password, role: Role::Customer })
+    Ok(Registration { name, email, password: body.password.into_string(), role: Role::Customer })
 }
 
-fn name(text: &str) -> Result<PersonName, Problem> {
-    text.parse().map_err(|error| Problem::bad_request("The name is not valid").field("name", format!("{error}")))
+fn name(field: &str, text: &str) -> Result<PersonName, Problem> {
+    text.parse().map_err(|error| Problem::bad_request("The name is not valid").field(field, format!("{error}")))
 }
 
 fn user(account: &Account) -> User {
@@ -197,8 +205,13 @@ fn user(account: &Account) -> User {
         name: account.name.as_str().to_owned(),
         email: account.email.as_str().to_owned(),
         role: account.role.as_str().to_owned(),
-        created_at: queries::created_at(account.user_id),
+        created_at: queries::created_at(account.user_id).into(),
     }
+}
+
+fn profile(account: &Account) -> Profile {
+    let User { id, name, email, role, created_at } = user(account);
+    Profile { id, user_id: id, name, email, role, created_at }
 }
 
 fn refusal(error: Error) -> Problem {

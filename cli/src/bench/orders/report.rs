@@ -97,10 +97,13 @@ impl Row for Report {
         };
         let canary = |canary: &Option<Canary>| canary.as_ref().map_or_else(|| "unknown".to_owned(), told);
         let errors = self.errors.iter().map(|(kind, times)| format!("{times} × {kind}")).collect::<Vec<_>>();
-        let times =
-            [self.p50_ms, self.p95_ms, self.p99_ms, self.max_ms, self.accepted_p50_ms, self.accepted_p99_ms];
-        let mut cells =
-            vec![self.load.clone(), self.seconds.to_string(), self.confirmed.to_string(), format!("{:.1}", self.orders_per_s)];
+        let times = [self.p50_ms, self.p95_ms, self.p99_ms, self.max_ms, self.accepted_p50_ms, self.accepted_p99_ms];
+        let mut cells = vec![
+            self.load.clone(),
+            self.seconds.to_string(),
+            self.confirmed.to_string(),
+            format!("{:.1}", self.orders_per_s),
+        ];
         cells.extend(times.map(|ms| format!("{ms:.1}")));
         cells.push(if errors.is_empty() { "none".to_owned() } else { errors.join(", ") });
         cells.extend([

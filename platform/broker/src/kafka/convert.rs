@@ -1,5 +1,7 @@
 //! Records as rskafka has them, and as we do.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::DateTime;
 use rskafka::record::{Record as KafkaRecord, RecordAndOffset};
@@ -21,12 +23,12 @@ pub(super) fn from_kafka(stored: RecordAndOffset) -> Stored {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Stored {
         offset: stored.offset,
-        record: Record {
+        record: Arc::new(Record {
             key,
             headers: headers.into_iter().map(|(name, value)| (name, Bytes::from(value))).collect(),
             value: Bytes::from(value.unwrap_or_default()),
             timestamp_ms: timestamp.timestamp_millis(),
-        },
+        }),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The statements, and how a record's headers are stored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sqlx::postgres::PgRow;
@@ -148,12 +149,12 @@ fn stored(row: &PgRow) -> Result<Stored, sqlx::Error> {
     let headers = decode(bytes(3)?).ok_or_else(|| sqlx::Error::Decode("unreadable headers".into()))?;
     Ok(Stored {
         offset: row.try_get(0)?,
-        record: Record {
+        record: Arc::new(Record {
             timestamp_ms: row.try_get(1)?,
             key: String::from_utf8(bytes(2)?.to_vec()).map_err(|error| sqlx::Error::Decode(error.into()))?,
             headers,
             value: Bytes::copy_from_slice(bytes(4)?),
-        },
+        }),
     })
 }
 

@@ -114,7 +114,7 @@ mod tests {
             value: Bytes::from_static(b"12345678"),
             timestamp_ms: 0,
         };
-        offsets.map(|offset| Stored { offset, record: record(offset) }).collect()
+        offsets.map(|offset| Stored { offset, record: record(offset).into() }).collect()
     }
 
     fn offsets(tail: &Tail, offset: i64) -> Option<Vec<i64>> {

@@ -132,7 +132,7 @@ pub async fn records_come_back_as_they_were(server: &impl Server) {
     for broker in [broker, server.another_client()] {
         let stored = read(&*broker, at, written.len()).await;
         for (stored, written) in stored.iter().zip(&written) {
-            assert!(stored.record == *written, "offset {}: {:?}", stored.offset, stored.record.key);
+            assert!(*stored.record == *written, "offset {}: {:?}", stored.offset, stored.record.key);
         }
     }
 }

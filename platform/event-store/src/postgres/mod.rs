@@ -17,6 +17,7 @@ use crate::{Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEv
 mod group_commit;
 mod leases;
 mod read;
+mod recent;
 mod rows;
 mod side_tables;
 mod unit_of_work;
@@ -45,6 +46,7 @@ pub struct PgStore {
     repository: PostgresEventRepository,
     appends: group_commit::Queue,
     commits: watch::Sender<u64>,
+    recent: recent::Recent,
 }
 
 impl PgStore {
@@ -56,6 +58,7 @@ impl PgStore {
             appends: group_commit::start(&pool, options, &commits),
             pool,
             commits,
+            recent: recent::Recent::default(),
         })
     }
 
@@ -94,7 +97,12 @@ impl EventStore for PgStore {
     }
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
-        read::read_after(&self.pool, after, limit).await
+        if let Some(events) = self.recent.after(after, limit) {
+            return Ok(Page { events, hidden: false });
+        }
+        let page = read::read_after(&self.pool, after, limit).await?;
+        self.recent.keep(after, &page.events);
+        Ok(page)
     }
 
     fn commits(&self) -> watch::Receiver<u64> {
@@ -176,4 +184,9 @@ pub(crate) fn translate(error: sqlx::Error) -> Error {
 /// Whether the error is a violation of a unique constraint.
 pub(crate) fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// PostgreSQL's text holds every character but NUL.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
 }

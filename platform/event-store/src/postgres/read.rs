@@ -1,7 +1,5 @@
 //! Reading: whole streams, and the visible order.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -76,11 +74,14 @@ fn event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
     let aggregate_id: String = row.try_get("aggregate_id")?;
     let sequence = u64::try_from(row.try_get::<i64, _>("sequence")?).unwrap_or(0);
     let recorded_at: DateTime<Utc> = row.try_get("recorded_at")?;
-    let metadata: HashMap<String, String> =
-        serde_json::from_str(row.try_get::<&str, _>("metadata")?).unwrap_or_default();
-    let place = format!("{aggregate_type}/{aggregate_id}/{sequence}");
+    let metadata: &str = row.try_get("metadata")?;
+    // Only for events that carry no id of their own.
+    let place = || {
+        let place = format!("{aggregate_type}/{aggregate_id}/{sequence}");
+        Uuid::new_v5(&Uuid::NAMESPACE_OID, place.as_bytes())
+    };
     Ok(RecordedEvent {
-        metadata: Metadata::from_map(&metadata, || Uuid::new_v5(&Uuid::NAMESPACE_OID, place.as_bytes()), recorded_at),
+        metadata: Metadata::from_json(metadata, place, recorded_at),
         event_type: row.try_get("event_type")?,
         event_version: row.try_get("event_version")?,
         payload: row.try_get("payload")?,

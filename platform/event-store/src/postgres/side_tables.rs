@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::translate;
+use super::{printable, translate};
 use crate::{Cursor, DueTimer, Error, Snapshot, StreamId};
 
 pub(super) async fn handled(pool: &PgPool, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
@@ -54,17 +54,21 @@ pub(super) async fn blocked_keys(
     topic: &str,
     keys: &[String],
 ) -> Result<HashMap<String, i64>, Error> {
+    // As the letters' keys are written.
+    let stored: Vec<String> = keys.iter().map(|key| printable(key)).collect();
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "SELECT key, min(\"offset\") FROM dead_letters
           WHERE consumer = $1 AND topic = $2 AND key = ANY($3) GROUP BY key",
     )
     .bind(consumer)
     .bind(topic)
-    .bind(keys)
+    .bind(&stored)
     .fetch_all(pool)
     .await
     .map_err(translate)?;
-    Ok(rows.into_iter().collect())
+    let blocked: HashMap<String, i64> = rows.into_iter().collect();
+    let offset = |(key, stored): (&String, &String)| Some((key.clone(), *blocked.get(stored)?));
+    Ok(keys.iter().zip(&stored).filter_map(offset).collect())
 }
 
 pub(super) async fn has_dead_letters(pool: &PgPool, consumer: &str) -> Result<bool, Error> {

@@ -11,7 +11,7 @@ use sqlx::{Arguments, PgPool};
 use uuid::Uuid;
 
 use super::rows::{self, EventRows, insert_events};
-use super::{is_unique_violation, translate};
+use super::{is_unique_violation, printable, translate};
 use crate::{DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
 
 /// Raised by the statement itself when not every offset matched: it divides by zero.
@@ -236,11 +236,6 @@ fn headers_json(record: &broker::Record) -> String {
         .map(|(name, value)| (name.as_str(), printable(&String::from_utf8_lossy(value))))
         .collect();
     serde_json::to_string(&map).unwrap_or_else(|_| "{}".to_owned())
-}
-
-/// PostgreSQL's text holds every character but NUL.
-fn printable(text: &str) -> String {
-    text.replace('\0', "\u{FFFD}")
 }
 
 async fn conflict(pool: &PgPool, work: &UnitOfWork, error: sqlx::Error) -> Error {

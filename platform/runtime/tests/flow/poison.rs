@@ -51,8 +51,10 @@ pub async fn poison_is_put_aside_with_its_keys_later_records(topic: Topic) {
     let mut records = Vec::new();
     for (n, (bad, _)) in poison().into_iter().enumerate() {
         let (key, good) = (bad.key.clone(), format!("good-{n}"));
-        // Before, the key is as good as any; behind, its records wait. Others do not.
-        records.extend([message(&key, 1), message(&good, 1), bad, message(&key, 2), message(&good, 2)]);
+        // Before, the key is as good as any, but for one that is no id; behind, its records wait.
+        // Others do not.
+        records.extend((!key.contains('\0')).then(|| message(&key, 1)));
+        records.extend([message(&good, 1), bad, message(&key, 2), message(&good, 2)]);
     }
     let total = i64::try_from(records.len()).expect("few");
     topic.publish(records).await;

@@ -105,6 +105,7 @@ pub struct Follows<const REMEMBERS: bool>;
 
 impl<const REMEMBERS: bool> Handler for Follows<REMEMBERS> {
     type Aggregate = Tally;
+    const TIMERS: bool = true;
     const INBOX: bool = REMEMBERS;
 
     fn commands(&self, message: &Message, _now: DateTime<Utc>) -> Result<Vec<(String, Command)>, message::Error> {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Edge;
 use crate::auth::{Admin, Bearer, OptionalBearer, Role, TokenSigner, TokenVerifier};
-use crate::{Amount, App, Problem, RequestContext};
+use crate::{Amount, App, Problem, RequestContext, Text};
 
 #[derive(Object)]
 #[oai(deny_unknown_fields)]
@@ -27,7 +27,7 @@ struct Line {
 #[oai(deny_unknown_fields)]
 struct CreateOrder {
     lines: Vec<Line>,
-    note: Option<String>,
+    note: Option<Text>,
     price: Option<Amount>,
 }
 
@@ -55,7 +55,11 @@ impl Api {
         let price = price.map_or(Ok(Money::zero(Currency::EUR)), |price| price.to_money(Currency::EUR));
         let price =
             price.map_err(|error| Problem::bad_request("price is not valid").field("price", error.to_string()))?;
-        Ok(Json(Order { total: price.into(), note, correlation_id: context.correlation_id }))
+        Ok(Json(Order {
+            total: price.into(),
+            note: note.map(Text::into_string),
+            correlation_id: context.correlation_id,
+        }))
     }
 
     /// One order.
@@ -191,6 +195,8 @@ async fn what_cannot_be_read_is_named() {
         ),
         (json!({ "lines": {}, "note": 7 }), vec!["lines", "note"]),
         (json!({ "lines": [], "price": true }), vec!["price"]),
+        (json!({ "lines": [], "price": "much" }), vec!["price"]),
+        (json!({ "lines": [], "price": "9".repeat(41) }), vec!["price"]),
         (json!({ "lines": [{ "product_id": id, "quantity": 1 }], "price": 0.001 }), vec!["price"]),
         (json!([]), vec![""]),
     ] {

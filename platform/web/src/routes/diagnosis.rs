@@ -3,8 +3,11 @@
 //! The framework has refused the body already, and its message often names types instead of fields. This walks body
 //! and schema side by side, for that answer alone: it is not what decides.
 
+use poem_openapi::types::ParseFromJSON;
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::Amount;
 
 /// A caller is told of so many faults at once.
 const FAULTS_MAX: usize = 20;
@@ -53,10 +56,12 @@ impl<'a> Walk<'a> {
             (Some("object"), Value::Object(_)) => self.object(schema, value, at),
             (Some("array"), Value::Array(items)) => self.array(schema, items, at),
             (Some("string"), Value::String(text)) => self.string(schema, text, at),
+            // A decimal may come as text, so that no client has to put it through a double.
+            (Some("number"), Value::Number(_) | Value::String(_)) if schema["format"] == "decimal" => {
+                self.decimal(value, at);
+            }
             (Some("integer" | "number"), Value::Number(_)) => self.number(schema, value, at),
             (Some("boolean"), Value::Bool(_)) => {}
-            // A decimal may come as text, so that no client has to put it through a double.
-            (Some("number"), Value::String(_)) if schema["format"] == "decimal" => {}
             (Some(expected), found) => {
                 let message = format!("expected {}, found {}", with_article(expected), kind(found));
                 self.report(at, message, false);
@@ -112,9 +117,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn decimal(&mut self, value: &Value, at: &str) {
+        if Amount::parse_from_json(Some(value.clone())).is_err() {
+            self.report(at, "is not a decimal number such as 999.99", false);
+        }
+    }
+
     fn number(&mut self, schema: &Value, value: &Value, at: &str) {
         let integer = schema["type"] == "integer";
-        if integer && value.as_i64().is_none() && value.as_u64().is_none() {
+        let signed = schema["format"] == "int64";
+        if integer && value.as_i64().is_none() && (signed || value.as_u64().is_none()) {
             return self.report(at, "is not a whole number in range", false);
         }
         let (least, most) = match schema["format"].as_str().filter(|_| integer) {
@@ -171,11 +183,15 @@ mod tests {
             "lines": { "type": "array", "minItems": 1, "items": { "$ref": "#/components/schemas/Line" } },
             "currency": { "type": "string", "enum": ["EUR", "USD"] },
             "price": { "type": "number", "format": "decimal" },
+            "fee": { "type": "number", "format": "decimal" },
+            "tax": { "type": "number", "format": "decimal" },
             "note": { "type": "string", "maxLength": 3 },
+            "stock": { "type": "integer", "format": "int64" },
         }});
         let body = json!({
             "lines": [{ "product_id": "x", "quantity": 0, "colour": "red" }, { "quantity": "two" }, 5],
-            "currency": "GBP", "price": "9.99", "note": "long", "role": "admin",
+            "currency": "GBP", "price": "9.99", "fee": "much", "tax": true, "note": "long", "role": "admin",
+            "stock": u64::MAX,
         });
         let mut found = faults(&document, &schema, &body);
         found.sort_by(|a, b| a.field.cmp(&b.field));
@@ -184,6 +200,7 @@ mod tests {
             found,
             [
                 ("currency", "must be one of EUR, USD", false),
+                ("fee", "is not a decimal number such as 999.99", false),
                 ("lines[0].colour", "unknown field", true),
                 ("lines[0].product_id", "is not a UUID", false),
                 ("lines[0].quantity", "must be at least 1", false),
@@ -192,6 +209,8 @@ mod tests {
                 ("lines[2]", "expected an object, found a number", false),
                 ("note", "must have at most 3 characters", false),
                 ("role", "unknown field", true),
+                ("stock", "is not a whole number in range", false),
+                ("tax", "expected a number, found a boolean", false),
             ]
         );
     }

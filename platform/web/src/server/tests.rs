@@ -3,7 +3,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{Problem, grpc};
+use crate::{Problem, document, grpc};
 
 struct Api;
 
@@ -13,6 +13,11 @@ impl Api {
     async fn echo(&self, body: Json<Value>) -> Result<Json<Value>, Problem> {
         Ok(body)
     }
+}
+
+#[test]
+fn an_api_is_described_as_it_is_served() {
+    assert_eq!(document::<Api>("Test"), App::new("test-service", "Test", Api).openapi());
 }
 
 async fn started(shutdown: CancellationToken) -> (TcpStream, JoinHandle<io::Result<()>>) {

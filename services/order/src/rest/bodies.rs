@@ -1,10 +1,9 @@
 //! What stands in requests and answers.
 
-use chrono::{DateTime, Utc};
 use domain::order::{self, OrderStatus, Placed};
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
-use web::Amount;
+use web::{Amount, Text, Timestamp};
 
 use crate::queries;
 
@@ -21,7 +20,7 @@ pub(super) struct CreateOrder {
     #[oai(validator(min_items = 1, max_items = 100))]
     pub lines: Option<Vec<CreateLine>>,
     /// The payment provider's token; `tok_ok` when left out.
-    pub payment_method: Option<String>,
+    pub payment_method: Option<Text>,
     /// Your own id, if you like.
     pub user_id: Option<Uuid>,
 }
@@ -43,7 +42,7 @@ pub(super) struct CreateLine {
 pub(super) struct CancelOrder {
     /// Why.
     #[oai(validator(max_length = 200))]
-    pub reason: Option<String>,
+    pub reason: Option<Text>,
 }
 
 /// Where an order stands.
@@ -105,9 +104,9 @@ pub(super) struct Order {
     /// Why it was cancelled.
     pub cancel_reason: Option<String>,
     /// When it was placed.
-    pub created_at: DateTime<Utc>,
+    pub created_at: Timestamp,
     /// When something last happened to it.
-    pub updated_at: DateTime<Utc>,
+    pub updated_at: Timestamp,
 }
 
 /// So many of one product, at the price of the order's placement.
@@ -137,7 +136,7 @@ pub(super) struct Happening {
     /// Its number, from 1.
     pub sequence: u64,
     /// When.
-    pub at: DateTime<Utc>,
+    pub at: Timestamp,
     /// The event's type.
     pub event: String,
     /// What happened, in plain words.
@@ -161,8 +160,8 @@ impl From<&Placed> for Order {
             payment_method: order.payment_method.as_str().to_owned(),
             cancel_requested: order.cancellation_requested,
             cancel_reason: order.cancel_reason.as_ref().map(|reason| reason.as_str().to_owned()),
-            created_at: order.placed_at,
-            updated_at: order.updated_at,
+            created_at: order.placed_at.into(),
+            updated_at: order.updated_at.into(),
         }
     }
 }
@@ -176,6 +175,6 @@ impl From<&order::OrderLine> for Line {
 impl From<queries::Happening> for Happening {
     fn from(happening: queries::Happening) -> Self {
         let queries::Happening { sequence, at, event, text, actor } = happening;
-        Self { sequence, at, event, text, actor }
+        Self { sequence, at: at.into(), event, text, actor }
     }
 }

@@ -13,8 +13,8 @@ fn entry(id: Uuid, stock: i64) -> Entry {
         currency: "EUR".to_owned(),
         stock,
         category: None,
-        created_at: at,
-        updated_at: at,
+        created_at: at.into(),
+        updated_at: at.into(),
     }
 }
 

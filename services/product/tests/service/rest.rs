@@ -79,6 +79,9 @@ async fn bad_input_is_refused_by_field_and_nothing_is_stored() {
         (with(r#""price":1e400"#), 400, "price"),
         (with(r#""price":99999999999999999999999"#), 400, "price"),
         (with(r#""price":null"#), 400, "price"),
+        (with(r#""price":"much""#), 400, "price"),
+        (with(r#""price":"""#), 400, "price"),
+        (with(r#""price":true"#), 400, "price"),
         (with(r#""price":1,"stock":-1"#), 400, "stock"),
         (with(r#""price":1,"stock":1000000001"#), 400, "stock"),
         (with(r#""price":1,"stock":1099511627776"#), 400, "stock"),
@@ -103,6 +106,7 @@ async fn bad_input_is_refused_by_field_and_nothing_is_stored() {
     let (before, path) = (shop.events().await, format!("/products/{id}"));
     for (body, field) in [
         (r#"{"price":0}"#, "price"),
+        (r#"{"price":"much"}"#, "price"),
         (r#"{"name":"New name","stock":-1}"#, "stock"),
         (r#"{"stock":1000000001}"#, "stock"),
         (r#"{"name":""}"#, "name"),
