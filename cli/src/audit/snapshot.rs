@@ -48,6 +48,12 @@ impl Snapshot {
         Ok(Self { connection, at })
     }
 
+    /// Ends it; whoever lets go without this leaves a line in the server's log.
+    pub(super) async fn close(self) {
+        // Nothing more is asked of it.
+        let _ = self.connection.close().await;
+    }
+
     /// For queries of other modules.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
         &mut self.connection

@@ -29,6 +29,7 @@ pub(super) async fn sagas(snapshot: anyhow::Result<Snapshot>, partitions: u16) -
     let publisher: Box<dyn Publish> = Box::new(orchestrator::Publisher);
     let (mut snapshot, mut findings) = begin(snapshot, Role::Orchestrator, Some(publisher), partitions).await?;
     let sagas = walk(&mut snapshot, &mut findings, Sagas::default()).await?;
+    snapshot.close().await;
     Ok((findings, sagas.facts))
 }
 
@@ -36,6 +37,7 @@ pub(super) async fn orders(snapshot: anyhow::Result<Snapshot>, partitions: u16) 
     let publisher: Box<dyn Publish> = Box::new(order_service::Publisher);
     let (mut snapshot, mut findings) = begin(snapshot, Role::Order, Some(publisher), partitions).await?;
     let orders = walk(&mut snapshot, &mut findings, Orders::default()).await?;
+    snapshot.close().await;
     Ok((findings, orders.facts))
 }
 
@@ -44,6 +46,7 @@ pub(super) async fn payments(snapshot: anyhow::Result<Snapshot>, partitions: u16
     let (mut snapshot, mut findings) = begin(snapshot, Role::Payment, Some(publisher), partitions).await?;
     let payments = walk(&mut snapshot, &mut findings, Payments::default()).await?;
     Payments::unasked(&mut snapshot, &mut findings).await?;
+    snapshot.close().await;
     Ok((findings, payments.facts))
 }
 
@@ -55,6 +58,7 @@ pub(super) async fn products(
     let (mut snapshot, mut findings) = begin(snapshot, Role::Product, Some(publisher), partitions).await?;
     walk(&mut snapshot, &mut findings, Products).await?;
     let stocks = walk(&mut snapshot, &mut findings, Stocks::default()).await?;
+    snapshot.close().await;
     Ok((findings, stocks.shares))
 }
 
@@ -62,6 +66,7 @@ pub(super) async fn users(snapshot: anyhow::Result<Snapshot>, partitions: u16) -
     let publisher: Box<dyn Publish> = Box::new(user_service::Publisher);
     let (mut snapshot, mut findings) = begin(snapshot, Role::User, Some(publisher), partitions).await?;
     walk(&mut snapshot, &mut findings, Users).await?;
+    snapshot.close().await;
     Ok((findings, ()))
 }
 
@@ -69,5 +74,6 @@ pub(super) async fn notifications(snapshot: anyhow::Result<Snapshot>, partitions
     // Nothing of it is published.
     let (mut snapshot, mut findings) = begin(snapshot, Role::Notification, None, partitions).await?;
     walk(&mut snapshot, &mut findings, Notifications::default()).await?;
+    snapshot.close().await;
     Ok((findings, ()))
 }

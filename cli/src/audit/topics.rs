@@ -54,14 +54,14 @@ impl Topics {
         for topic in topics::ALL {
             for partition in 0..i32::from(self.partitions) {
                 let place = TopicPartition::new(topic, partition);
-                let found = self.broker.bounds(&place).await.map_err(|error| format!("the broker: {error}"))?;
+                let found = self.broker.bounds(&place).await.map_err(|error| error.to_string())?;
                 bounds.insert(place, found);
             }
             let beyond = TopicPartition::new(topic, i32::from(self.partitions));
             match self.broker.bounds(&beyond).await {
                 Err(Error::UnknownPartition(_)) => {}
                 Ok(_) => return Err(format!("{topic} has more partitions than {}: see --partitions", self.partitions)),
-                Err(error) => return Err(format!("the broker: {error}")),
+                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(bounds)
@@ -70,7 +70,7 @@ impl Topics {
     /// Compares all that lies on the topics with what the services' events mean. `before` and `after` are the bounds
     /// from before and after the stores were looked at.
     pub(super) async fn compare(&self, before: &Bounds, after: &Bounds, services: &mut [Messages]) -> Tally {
-        let mut comparison = Comparison { services, tally: Tally::default(), records: 0, unread: Vec::new() };
+        let mut comparison = Comparison { services, tally: Tally::default(), records: 0, again: 0, unread: Vec::new() };
         let mut partitions = stream::iter(after)
             .map(|(place, bounds)| async move { Ok::<_, Error>((place, self.ids(place, *bounds).await?)) })
             .buffered(READ_AT_ONCE);
@@ -86,7 +86,7 @@ impl Topics {
                     comparison.partition(place, &ids, known_before);
                 }
                 Err(error) => {
-                    comparison.tally.could_not(format!("the broker: {error}"));
+                    comparison.tally.could_not(error.to_string());
                     return comparison.tally;
                 }
             }
@@ -121,6 +121,8 @@ struct Comparison<'a> {
     services: &'a mut [Messages],
     tally: Tally,
     records: u64,
+    /// Of these, how many came before.
+    again: u64,
     /// Partitions whose beginning the broker has deleted.
     unread: Vec<TopicPartition>,
 }
@@ -146,6 +148,7 @@ impl Comparison<'_> {
             let first_time = !std::mem::replace(&mut expected.is_seen, true);
             let wrong_place = !lies_on(expected, place);
             let last = last.entry((service, expected.stream)).or_default();
+            self.again += u64::from(!first_time);
             let reversed = first_time && expected.sequence < *last;
             if first_time {
                 *last = expected.sequence.max(*last);
@@ -160,11 +163,11 @@ impl Comparison<'_> {
     }
 
     fn finish(mut self) -> Tally {
-        let (mut distinct, mut on_their_way, mut too_old) = (0, 0, 0);
+        let (mut on_their_way, mut too_old) = (0_u64, 0_u64);
         for service in self.services.iter() {
             for (id, expected) in &service.by_id {
                 match () {
-                    () if expected.is_seen => distinct += 1,
+                    () if expected.is_seen => {}
                     () if !expected.is_due => on_their_way += 1,
                     () if self.unread.iter().any(|place| lies_on(expected, place)) => too_old += 1,
                     () => {
@@ -178,8 +181,8 @@ impl Comparison<'_> {
         if too_old > 0 {
             self.tally.could_not(format!("{too_old} messages are older than what the broker has kept"));
         }
-        let again = self.records.saturating_sub(distinct);
-        self.tally.note(format!("{} records, {again} of them repeated, {on_their_way} on their way", self.records));
+        let Self { records, again, .. } = self;
+        self.tally.note(format!("{records} records, {again} of them repeated, {on_their_way} on their way"));
         self.tally
     }
 }

@@ -117,7 +117,12 @@ impl Wiring {
     ) -> anyhow::Result<Running> {
         server.ensure_database(database).await?;
         let deps = Deps {
-            pool: runtime::service::pool(server.options(database), role.name(), self.connections_max),
+            // All statements are prepared and take arrays, whose length tells the planner nothing.
+            pool: runtime::service::pool(
+                server.options(database).options([("plan_cache_mode", "force_generic_plan")]),
+                role.name(),
+                self.connections_max,
+            ),
             broker: Arc::clone(&self.broker),
             clock: clock::system(),
             partitions: i32::from(self.servers.partitions),

@@ -9,6 +9,7 @@ use sagashop::ports::Role;
 use testkit::eventually;
 
 use crate::fleet::Fleet;
+use crate::http::Http;
 use crate::kafka::Kafka;
 use crate::traffic::{Catalogue, Traffic};
 use crate::up::Up;
@@ -16,7 +17,7 @@ use crate::{PATIENCE, room_for_a_large_shop};
 
 const CUSTOMERS: usize = 5;
 
-async fn customers(http: &crate::http::Http) -> Vec<String> {
+async fn customers(http: &Http) -> Vec<String> {
     let mut tokens = Vec::new();
     for n in 0..CUSTOMERS {
         tokens.push(http.customer(&format!("customer-{n}")).await);
@@ -69,34 +70,22 @@ async fn every_role_is_killed_on_kafka() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_shop_is_killed_and_goes_on_where_it_was() {
     let _room = room_for_a_large_shop().await;
-    let t = std::time::Instant::now();
     let mut shop = Up::start(&["--empty"]).await;
-    eprintln!("first {:?}", t.elapsed());
     let admin = shop.admin().await;
     let catalogue = Catalogue::fill(&shop, &admin).await;
     let tokens = customers(&shop).await;
-    eprintln!("customers {:?}", t.elapsed());
     let traffic = Traffic::begin(&shop, &catalogue, tokens, 20_260_303);
     // Its PostgreSQL runs on; the second time, that is killed as well, as in a power cut.
     for (kill, postgres_too) in [(1, false), (2, true)] {
-        let t = std::time::Instant::now();
         eventually(PATIENCE, async || traffic.placed() >= kill * 40).await;
-        eprintln!("placed {:?}", t.elapsed());
         let Up { process, folder, .. } = shop;
         process.kill();
         if postgres_too {
             folder.kill_postgres();
         }
         shop = Up::start_in(folder, &["--empty"]).await;
-        eprintln!("up {:?}", t.elapsed());
     }
-    let t = std::time::Instant::now();
     let placed = traffic.end(&shop).await;
-    eprintln!("ended {:?}", t.elapsed());
     assert!(placed >= 80, "{placed}");
     shop.assert_clean().await;
-    eprintln!("clean {:?}", t.elapsed());
-    let t = std::time::Instant::now();
-    drop(shop);
-    eprintln!("dropped {:?}", t.elapsed());
 }

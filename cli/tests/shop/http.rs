@@ -59,18 +59,11 @@ impl Http {
 
     /// Nothing when nobody answers.
     pub async fn try_send(&self, request: RequestBuilder) -> Option<Answer> {
-        let answer = request.send().await.ok()?;
-        let status = answer.status().as_u16();
-        let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let content_type = content_type.unwrap_or_default().to_owned();
-        let text = answer.text().await.ok()?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Some(Answer { status, content_type, body })
+        answer(request).await.ok()
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let shown = format!("{request:?}");
-        self.try_send(request).await.unwrap_or_else(|| panic!("no answer to {shown}"))
+        answer(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
     pub async fn get(&self, role: Role, path: &str, token: &str) -> Answer {
@@ -156,4 +149,14 @@ impl Http {
         })
         .await
     }
+}
+
+async fn answer(request: RequestBuilder) -> reqwest::Result<Answer> {
+    let answer = request.send().await?;
+    let status = answer.status().as_u16();
+    let content_type = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let text = answer.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Ok(Answer { status, content_type, body })
 }

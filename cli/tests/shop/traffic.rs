@@ -1,7 +1,7 @@
 //! Customers who order while the shop falls apart, and remember what they were promised.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -53,7 +53,8 @@ impl Catalogue {
 pub struct Traffic {
     customers: Vec<JoinHandle<Promised>>,
     over: Arc<AtomicBool>,
-    placed: Arc<std::sync::atomic::AtomicUsize>,
+    /// Orders acknowledged until now.
+    placed: Arc<AtomicUsize>,
 }
 
 /// One customer's acknowledged orders.
@@ -100,7 +101,7 @@ async fn shop_around(
     token: String,
     seed: u64,
     over: Arc<AtomicBool>,
-    placed: Arc<std::sync::atomic::AtomicUsize>,
+    placed: Arc<AtomicUsize>,
 ) -> Promised {
     let mut random = StdRng::seed_from_u64(seed);
     let mut orders = Vec::new();

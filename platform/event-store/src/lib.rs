@@ -221,8 +221,8 @@ impl RecordedEvent {
 pub struct Page {
     /// Events that every reader may see, in order.
     pub events: Vec<RecordedEvent>,
-    /// There are committed events beyond that an older, unfinished transaction still hides: look
-    /// again soon.
+    /// The page is empty, and there are committed events that an older, unfinished transaction
+    /// still hides: look again soon.
     pub hidden: bool,
 }
 

@@ -119,7 +119,7 @@ impl Follower {
         loop {
             let after = self.seen.last().map_or_else(Cursor::default, |event| event.cursor);
             let page = store.read_after(after, 2).await.unwrap();
-            let end = page.events.len() < 2;
+            let end = page.events.is_empty();
             self.seen.extend(page.events);
             if end {
                 return page.hidden;

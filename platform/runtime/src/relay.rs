@@ -190,7 +190,7 @@ impl Idle {
         shutdown: &CancellationToken,
     ) {
         let longest = if hidden {
-            self.looks = (self.looks + 1).min(6);
+            self.looks = (self.looks + 1).min(3);
             Duration::from_micros(500 << self.looks)
         } else {
             self.looks = 0;

@@ -11,6 +11,7 @@ use poem::error::{ReadBodyError, ResponseError};
 use poem::http::uri::PathAndQuery;
 use poem::http::{HeaderValue, StatusCode, Uri, header};
 use poem::{Body, Endpoint, Request, Response};
+use tokio::io::AsyncReadExt;
 use tracing::{Instrument, Span, field};
 
 use crate::auth::TokenVerifier;
@@ -30,6 +31,9 @@ const PREFIX: &str = "/api/v1";
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// It arrives within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a body that is too large so much is taken in before the answer, for no longer than this.
+const DISCARD_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a handler may take where nothing else is said.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How paths that match no route are counted: together.
@@ -62,7 +66,7 @@ impl Edge {
         let method = request.method().clone();
         let body = match read(&mut request).await {
             Ok(body) => body,
-            Err(problem) => return problem.as_response(),
+            Err(problem) => return refused(&problem),
         };
         request.set_body(Body::from_bytes(body.clone()));
         let asked = Asked { routes: &self.routes, route, method: &method, body: &body };
@@ -159,6 +163,9 @@ async fn read(request: &mut Request) -> Result<bytes::Bytes, Problem> {
     }
     let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        if request.header(header::EXPECT).is_none() {
+            discard(request.take_body()).await;
+        }
         return Err(Problem::too_large(BODY_BYTES_MAX));
     }
     let reading = request.take_body().into_bytes_limit(BODY_BYTES_MAX);
@@ -170,6 +177,24 @@ async fn read(request: &mut Request) -> Result<bytes::Bytes, Problem> {
     };
     body::check(&body)?;
     Ok(body)
+}
+
+/// Takes in a little of a body that nobody wants: a client that is still sending when the connection is closed may never
+/// read the answer.
+async fn discard(body: Body) {
+    let (mut some, mut nowhere) = (body.into_async_read().take(DISCARD_BYTES_MAX), tokio::io::sink());
+    let reading = tokio::io::copy(&mut some, &mut nowhere);
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
+}
+
+/// The answer to a request whose body is not taken. Where it was not read to its end the connection cannot be used
+/// again, and the client is told so.
+fn refused(problem: &Problem) -> Response {
+    let mut response = problem.as_response();
+    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&problem.status_code()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// Whether a response can go out as it is: anything but an error in the framework's plain text.

@@ -21,15 +21,18 @@ SELECT s.n, e.*
  ORDER BY s.n, e.sequence";
 
 /// Ordered by the columns themselves: `ORDER BY xid` would sort the text. The gate is computed
-/// once, under the statement's own snapshot.
+/// once, under the statement's own snapshot, and bounds the index range: what it hides is not read.
 const READ_AFTER: &str = "
 SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text AS payload,
-       e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at,
-       e.transaction_id < (SELECT pg_snapshot_xmin(pg_current_snapshot())) AS visible
+       e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at
   FROM events AS e
  WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
+   AND e.transaction_id < (SELECT pg_snapshot_xmin(pg_current_snapshot()))
  ORDER BY e.transaction_id, e.position
  LIMIT $3";
+
+const ANY_AFTER: &str = "
+SELECT EXISTS (SELECT FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2))";
 
 pub(super) async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
     let mut answer = vec![Vec::new(); streams.len()];
@@ -57,16 +60,16 @@ pub(super) async fn read_after(pool: &PgPool, after: Cursor, limit: usize) -> Re
         .fetch_all(pool)
         .await
         .map_err(translate)?;
-    let mut page = Page { events: Vec::with_capacity(rows.len()), hidden: false };
-    for row in rows {
-        // Rows that the gate hides stand at the end: the order is by transaction id.
-        if !row.try_get::<bool, _>("visible").map_err(translate)? {
-            page.hidden = true;
-            break;
-        }
-        page.events.push(event(&row).map_err(translate)?);
-    }
-    Ok(page)
+    let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>().map_err(translate)?;
+    // Only who has read all that is visible need know whether there is more to come.
+    let hidden = events.is_empty()
+        && sqlx::query_scalar(ANY_AFTER)
+            .bind(after.transaction_id.to_string())
+            .bind(after.position)
+            .fetch_one(pool)
+            .await
+            .map_err(translate)?;
+    Ok(Page { events, hidden })
 }
 
 fn event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {

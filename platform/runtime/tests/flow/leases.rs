@@ -102,7 +102,6 @@ pub async fn two_instances_share_and_one_takes_over(topic: Topic) {
     // One that is asked to stop gives its share up; one that is killed is waited for.
     let owner = second.owner;
     first.stop().await;
-    assert!(!service.owners().await.values().sum::<i64>() > 2 || service.owners().await.contains_key(&owner));
     total += publish(&topic, 10..15).await;
     owned(&service, &[(owner, 4)]).await;
     eventually(PATIENCE, async || watch.look(&service).await == total).await;
