@@ -31,8 +31,10 @@ SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_versi
  ORDER BY e.transaction_id, e.position
  LIMIT $3";
 
+/// Not `EXISTS`: that would drop the order, and with it the index; the rows asked for are the last.
 const ANY_AFTER: &str = "
-SELECT EXISTS (SELECT FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2))";
+SELECT (SELECT e.position FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
+         ORDER BY e.transaction_id, e.position LIMIT 1) IS NOT NULL";
 
 pub(super) async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
     let mut answer = vec![Vec::new(); streams.len()];
