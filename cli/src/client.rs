@@ -37,12 +37,7 @@ impl Client {
     /// # Errors
     /// When no HTTP client can be made on this machine.
     pub fn new(listen: IpAddr, offset: u16) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(CONNECT_MAX)
-            .build()
-            .context("no HTTP client can be made")?;
+        let http = web::http_client().connect_timeout(CONNECT_MAX).build().context("no HTTP client can be made")?;
         let address = if listen.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { listen };
         Ok(Self { http, address, offset })
     }

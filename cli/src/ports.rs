@@ -2,7 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// A port that is taken is asked for so often before it is given up.
+const TRIES_MAX: u32 = 5;
+const TRY_EVERY: Duration = Duration::from_millis(200);
 
 /// A part of the shop that can run as its own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -112,7 +117,19 @@ impl Ports {
 /// # Errors
 /// The sentence for people when the port cannot be had.
 pub async fn bind(address: SocketAddr, title: &str, remedy: &str) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| {
+    let mut tries = 1;
+    let bound = loop {
+        match TcpListener::bind(address).await {
+            // Our gRPC ports are among those that the system gives to outgoing connections: one of
+            // these may be gone in a moment.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(TRY_EVERY).await;
+            }
+            bound => break bound,
+        }
+    };
+    bound.map_err(|error| {
         let (port, title, remedy) = (address.port(), title.to_owned(), remedy.to_owned());
         match error.kind() {
             io::ErrorKind::AddrInUse => Error::InUse { port, title, remedy },

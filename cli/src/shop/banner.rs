@@ -36,7 +36,7 @@ impl<'a> Banner<'a> {
     /// # Errors
     /// When they do not, or stdout cannot be written.
     pub async fn print(&self, server: &Server, began: Instant) -> anyhow::Result<()> {
-        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX).build()?;
+        let http = web::http_client().timeout(ANSWER_MAX).build()?;
         let example = self.example(&http).await.context("the shop does not answer its first requests")?;
         let mut text = String::new();
         for role in Role::ALL {

@@ -4,7 +4,7 @@ use crate::args::{PaymentArgs, ServerArgs};
 use crate::ports::Role;
 use crate::postgres::Server;
 use broker::Broker;
-use event_store::clock;
+use event_store::{Gate, clock};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kernel::Currency;
@@ -41,6 +41,8 @@ pub struct Wiring {
     pub lease: Duration,
     /// Connections of each role's pool.
     pub connections_max: u32,
+    /// One look at the oldest transaction for all roles of the process.
+    pub gate: Option<Arc<Gate>>,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
@@ -117,6 +119,7 @@ impl Wiring {
     ) -> anyhow::Result<Running> {
         server.ensure_database(database).await?;
         let deps = Deps {
+            gate: self.gate.clone(),
             // All statements are prepared and take arrays, whose length tells the planner nothing.
             pool: runtime::service::pool(
                 server.options(database).options([("plan_cache_mode", "force_generic_plan")]),

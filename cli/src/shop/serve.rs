@@ -52,6 +52,7 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code
         seed_catalogue: args.seed,
         lease: args.lease,
         connections_max: CONNECTIONS_MAX,
+        gate: None,
         shutdown: shutdown.clone(),
     };
     let database = args.db_name.clone().unwrap_or_else(|| role.database().to_owned());

@@ -7,6 +7,7 @@ use crate::exit::Code;
 use crate::ports::{Ports, Role};
 use crate::postgres::Server;
 use anyhow::Context;
+use event_store::Gate;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::Arc;
@@ -73,6 +74,7 @@ async fn run(
         seed_catalogue: !args.empty,
         lease: LEASE,
         connections_max: CONNECTIONS_MAX,
+        gate: Some(Gate::new(runtime::service::pool(server.options("postgres"), "gate", 1))),
         shutdown: shutdown.clone(),
     };
     let mut builds = FuturesUnordered::new();

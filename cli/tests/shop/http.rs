@@ -42,9 +42,7 @@ impl Answer {
 
 impl Http {
     pub fn new(offset: u16) -> Self {
-        // An error means that another test has chosen it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder().no_proxy().tcp_nodelay(true).timeout(ANSWER_MAX).build().expect("a client");
+        let client = web::http_client().timeout(ANSWER_MAX).build().expect("a client");
         Self { client, offset }
     }
 

@@ -24,7 +24,7 @@ mod postgres;
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 pub use memory::MemoryStore;
-pub use postgres::{PgStore, StoreOptions, load};
+pub use postgres::{Gate, PgStore, StoreOptions, load};
 
 /// One stream: the events of one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -222,8 +222,8 @@ pub struct Page {
     /// Events that every reader may see, in order.
     pub events: Vec<RecordedEvent>,
     /// The page is empty, and there are committed events that an older, unfinished transaction
-    /// still hides: look again soon.
-    pub hidden: bool,
+    /// still hides: the transaction of the first of them, see [`EventStore::passed`].
+    pub hidden: Option<u64>,
 }
 
 /// A held partition of a consumer. Proof of ownership is the epoch, not the lease's time.
@@ -412,6 +412,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// Wakes whoever follows the store: its value rises with each commit of this process (and of
     /// others, where the store hears of them). Correctness never depends on it.
     fn commits(&self) -> watch::Receiver<u64>;
+
+    /// Waits until events of this transaction are visible. May wait long, if the server is away:
+    /// whoever waits looks for themselves now and then.
+    async fn passed(&self, transaction_id: u64) {
+        let _ = transaction_id;
+    }
 
     /// Those of `command_ids` that the consumer has handled before.
     async fn handled(&self, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error>;

@@ -94,7 +94,7 @@ impl EventStore for MemoryStore {
     }
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
-        self.read(|tables| Page { events: tables.read_after(after, limit), hidden: false })
+        self.read(|tables| Page { events: tables.read_after(after, limit), hidden: None })
     }
 
     fn commits(&self) -> watch::Receiver<u64> {

@@ -122,7 +122,7 @@ impl Follower {
             let end = page.events.is_empty();
             self.seen.extend(page.events);
             if end {
-                return page.hidden;
+                return page.hidden.is_some();
             }
         }
     }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::relay::Idle;
+use crate::relay::idle;
 
 /// At most so many events a transaction.
 const PAGE_EVENTS_MAX: usize = 1_000;
@@ -91,13 +91,12 @@ impl Follower {
     async fn catch_up(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> anyhow::Result<()> {
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(self.projection.name()).await?;
-        let mut idle = Idle::default();
         while !shutdown.is_cancelled() {
             self.at.send_replace(at);
             commits.mark_unchanged();
             let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
             let Some(last) = page.events.last() else {
-                idle.wait(page.hidden, &mut commits, shutdown).await;
+                idle(self.store.as_ref(), page.hidden, &mut commits, shutdown).await;
                 continue;
             };
             let to = last.cursor;
@@ -106,7 +105,6 @@ impl Follower {
             self.projection.committed(&page.events);
             at = to;
             backoff.reset();
-            idle = Idle::default();
         }
         Ok(())
     }

@@ -104,7 +104,6 @@ impl Relay {
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(FOLLOWER).await?;
         let mut saved = Saved { at, when: Instant::now() };
-        let mut idle = Idle::default();
         while !shutdown.is_cancelled() {
             if held_at.elapsed() > self.options.lease / 3 {
                 if !self.hold().await? {
@@ -118,7 +117,6 @@ impl Relay {
                 at = last.cursor;
                 self.forward(&page.events).await?;
                 backoff.reset();
-                idle = Idle::default();
                 if saved.when.elapsed() >= self.options.checkpoint_every {
                     self.save(at, &mut saved).await?;
                 }
@@ -127,7 +125,7 @@ impl Relay {
             if saved.at != at {
                 self.save(at, &mut saved).await?;
             }
-            idle.wait(page.hidden, &mut commits, shutdown).await;
+            idle(self.store.as_ref(), page.hidden, &mut commits, shutdown).await;
         }
         if saved.at != at {
             self.save(at, &mut saved).await?;
@@ -172,35 +170,28 @@ struct Saved {
     when: Instant,
 }
 
-/// Waiting for more: woken by commits. Only while an unfinished transaction anywhere in the
-/// cluster hides committed events is there nobody to wake us, so we look again, soon.
-#[derive(Default)]
-pub(crate) struct Idle {
-    looks: u32,
-}
+/// Longest wait without a wake-up, for commits of other processes that nobody told us of.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-impl Idle {
-    /// Longest wait without a wake-up, for commits of other processes that nobody told us of.
-    const LONGEST: Duration = Duration::from_millis(500);
-
-    pub(crate) async fn wait(
-        &mut self,
-        hidden: bool,
-        commits: &mut tokio::sync::watch::Receiver<u64>,
-        shutdown: &CancellationToken,
-    ) {
-        let longest = if hidden {
-            self.looks = (self.looks + 1).min(3);
-            Duration::from_micros(500 << self.looks)
-        } else {
-            self.looks = 0;
-            Self::LONGEST
-        };
-        tokio::select! {
-            _ = commits.changed() => {}
-            () = tokio::time::sleep(longest) => {}
-            () = shutdown.cancelled() => {}
+/// Waits for more: for a commit, or, where committed events are still hidden, until they are not.
+pub(crate) async fn idle(
+    store: &dyn EventStore,
+    hidden: Option<u64>,
+    commits: &mut tokio::sync::watch::Receiver<u64>,
+    shutdown: &CancellationToken,
+) {
+    let more = async {
+        match hidden {
+            Some(transaction_id) => store.passed(transaction_id).await,
+            None => {
+                let _ = commits.changed().await;
+            }
         }
+    };
+    tokio::select! {
+        () = more => {}
+        () = tokio::time::sleep(LOOK_EVERY) => {}
+        () = shutdown.cancelled() => {}
     }
 }
 

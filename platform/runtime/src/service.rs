@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use broker::Broker;
 use event_store::clock::Clock;
-use event_store::{EventStore, PgStore, StoreOptions};
+use event_store::{EventStore, Gate, PgStore, StoreOptions};
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -26,6 +26,8 @@ use crate::{Commands, failpoint};
 pub struct Deps {
     /// Its own database, migrated.
     pub pool: PgPool,
+    /// The gate of its database's server, where several services of a process share one.
+    pub gate: Option<Arc<Gate>>,
     /// The broker.
     pub broker: Arc<dyn Broker>,
     /// The time.
@@ -52,7 +54,8 @@ impl Host {
     pub fn new(name: &'static str, deps: Deps) -> Self {
         // Arms the failpoint before anything runs.
         failpoint::pass("start");
-        let store = PgStore::new(deps.pool.clone(), StoreOptions::default());
+        let gate = deps.gate.clone().unwrap_or_else(|| Gate::new(deps.pool.clone()));
+        let store = PgStore::with_gate(deps.pool.clone(), StoreOptions::default(), gate);
         let owner = deps.clock.new_id();
         Self { name, deps, store, owner, tasks: JoinSet::new() }
     }

@@ -12,6 +12,7 @@
 //! * [`grpc`]: the gRPC server and client.
 
 pub mod auth;
+mod client;
 mod context;
 mod docs;
 mod edge;
@@ -23,6 +24,7 @@ mod routes;
 mod server;
 mod types;
 
+pub use client::http_client;
 pub use context::{RequestContext, context};
 pub use docs::document;
 pub use edge::Edge;

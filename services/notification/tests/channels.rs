@@ -206,7 +206,7 @@ async fn customers_see_their_own_notifications() {
     fixture.publish("order_events", vec![order_confirmed(order, ada), order_confirmed(OrderId(id()), bob)]).await;
     fixture.eventually_rows("sent", 4).await;
 
-    let client = reqwest::Client::new();
+    let client = web::http_client().build().unwrap();
     let get = async |query: &str, token: Option<String>| -> (u16, Value) {
         let mut request = client.get(format!("{}/api/v1/notifications{query}", service.url));
         if let Some(token) = token {

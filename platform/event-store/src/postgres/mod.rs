@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::{Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork};
 
+mod gate;
 mod group_commit;
 mod leases;
 mod read;
@@ -21,6 +22,8 @@ mod recent;
 mod rows;
 mod side_tables;
 mod unit_of_work;
+
+pub use gate::Gate;
 
 /// How a [`PgStore`] writes.
 #[derive(Debug, Clone, Copy)]
@@ -47,11 +50,18 @@ pub struct PgStore {
     appends: group_commit::Queue,
     commits: watch::Sender<u64>,
     recent: recent::Recent,
+    gate: Arc<Gate>,
 }
 
 impl PgStore {
     /// A store on a migrated database. Its writers end with the store.
     pub fn new(pool: PgPool, options: StoreOptions) -> Arc<Self> {
+        let gate = Gate::new(pool.clone());
+        Self::with_gate(pool, options, gate)
+    }
+
+    /// As [`PgStore::new`], with a gate that stores on the same server share.
+    pub fn with_gate(pool: PgPool, options: StoreOptions, gate: Arc<Gate>) -> Arc<Self> {
         let (commits, _) = watch::channel(0);
         Arc::new(Self {
             repository: PostgresEventRepository::new(pool.clone()),
@@ -59,6 +69,7 @@ impl PgStore {
             pool,
             commits,
             recent: recent::Recent::default(),
+            gate,
         })
     }
 
@@ -98,11 +109,15 @@ impl EventStore for PgStore {
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
         if let Some(events) = self.recent.after(after, limit) {
-            return Ok(Page { events, hidden: false });
+            return Ok(Page { events, hidden: None });
         }
         let page = read::read_after(&self.pool, after, limit).await?;
         self.recent.keep(after, &page.events);
         Ok(page)
+    }
+
+    async fn passed(&self, transaction_id: u64) {
+        self.gate.passed(transaction_id).await;
     }
 
     fn commits(&self) -> watch::Receiver<u64> {

@@ -32,9 +32,9 @@ SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_versi
  LIMIT $3";
 
 /// Not `EXISTS`: that would drop the order, and with it the index; the rows asked for are the last.
-const ANY_AFTER: &str = "
-SELECT (SELECT e.position FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
-         ORDER BY e.transaction_id, e.position LIMIT 1) IS NOT NULL";
+const FIRST_AFTER: &str = "
+SELECT e.transaction_id::text FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
+ ORDER BY e.transaction_id, e.position LIMIT 1";
 
 pub(super) async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
     let mut answer = vec![Vec::new(); streams.len()];
@@ -64,14 +64,16 @@ pub(super) async fn read_after(pool: &PgPool, after: Cursor, limit: usize) -> Re
         .map_err(translate)?;
     let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>().map_err(translate)?;
     // Only who has read all that is visible need know whether there is more to come.
-    let hidden = events.is_empty()
-        && sqlx::query_scalar(ANY_AFTER)
-            .bind(after.transaction_id.to_string())
-            .bind(after.position)
-            .fetch_one(pool)
-            .await
-            .map_err(translate)?;
-    Ok(Page { events, hidden })
+    if !events.is_empty() {
+        return Ok(Page { events, hidden: None });
+    }
+    let first: Option<String> = sqlx::query_scalar(FIRST_AFTER)
+        .bind(after.transaction_id.to_string())
+        .bind(after.position)
+        .fetch_optional(pool)
+        .await
+        .map_err(translate)?;
+    Ok(Page { events, hidden: first.and_then(|transaction_id| transaction_id.parse().ok()) })
 }
 
 fn event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {

@@ -72,11 +72,10 @@ impl TokenVerifier {
     /// # Errors
     /// No HTTP client can be made here.
     pub fn from_jwks_url(url: impl Into<String>) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder()
+        let client = crate::http_client()
             .timeout(FETCH_TIMEOUT)
             .connect_timeout(FETCH_TIMEOUT / 2)
             .redirect(reqwest::redirect::Policy::none())
-            .tcp_nodelay(true)
             .build()
             .context("no HTTP client can be made")?;
         let source = Source { url: url.into(), client, asked_at: tokio::sync::Mutex::default() };

@@ -68,6 +68,7 @@ impl Fixture {
 
     pub fn deps(&self) -> Deps {
         Deps {
+            gate: None,
             pool: self.database.pool.clone(),
             broker: Arc::new(self.broker.clone()),
             clock: clock::system(),

@@ -54,7 +54,8 @@ async fn a_shutdown_does_not_wait_for_those_who_wait() {
     let shop = Shop::open().await;
     let user = shop.customer();
     let id = place(&shop, &user).await;
-    let waiting = reqwest::Client::new().get(format!("{}/orders/{id}?wait=30s", shop.http)).bearer_auth(&user.token);
+    let waiting =
+        web::http_client().build().unwrap().get(format!("{}/orders/{id}?wait=30s", shop.http)).bearer_auth(&user.token);
     let waiting = tokio::spawn(waiting.send());
     // The wait has begun once the request has been taken; that cannot be seen from here, and either way it must end.
     eventually(PATIENCE, || async { !shop.published(id).await.is_empty() }).await;

@@ -77,6 +77,7 @@ impl Shop {
         let all = topics::ALL.map(|topic| (topic.to_owned(), PARTITIONS));
         broker.ensure_topics(&all).await.unwrap();
         let deps = runtime::Deps {
+            gate: None,
             pool: database.pool.clone(),
             broker: Arc::new(broker.clone()),
             clock: event_store::clock::system(),
@@ -97,7 +98,7 @@ impl Shop {
             database,
             broker,
             signer,
-            client: Client::new(),
+            client: web::http_client().build().expect("a client"),
             running: tokio::spawn(service.run_until_stopped()),
             _guard: shutdown.clone().drop_guard(),
             shutdown,

@@ -67,6 +67,7 @@ impl World {
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", http.local_addr().unwrap());
         let deps = runtime::Deps {
+            gate: None,
             pool: self.database.pool.clone(),
             broker: Arc::new(self.broker.clone()),
             clock: event_store::clock::system(),

@@ -135,6 +135,15 @@ async fn many_at_once_all_end_as_the_provider_has_them() {
     .unwrap();
     assert_eq!(agreeing, 400);
     assert!((220..340).contains(&accepted), "{accepted}");
-    let metrics = reqwest::get(format!("{}/metrics", service.url)).await.unwrap().text().await.unwrap();
+    let metrics = web::http_client()
+        .build()
+        .unwrap()
+        .get(format!("{}/metrics", service.url))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert!(metrics.contains("payment_processed_total{status=\"success\"}"), "{metrics}");
 }

@@ -9,7 +9,14 @@ use web::auth::Role;
 use crate::fixture::{Order, Running, World, config};
 
 async fn get(service: &Running, path: &str, token: &str) -> (StatusCode, Value) {
-    let answer = reqwest::Client::new().get(format!("{}{path}", service.url)).bearer_auth(token).send().await.unwrap();
+    let answer = web::http_client()
+        .build()
+        .unwrap()
+        .get(format!("{}{path}", service.url))
+        .bearer_auth(token)
+        .send()
+        .await
+        .unwrap();
     let status = answer.status();
     (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap())
 }
@@ -69,7 +76,7 @@ async fn bad_requests_are_refused() {
     }
     assert!(get(&service, "/payments/abc", &customer).await.0.is_client_error());
     assert_eq!(get(&service, "/payments", "nonsense").await.0, StatusCode::UNAUTHORIZED);
-    let health = reqwest::get(format!("{}/health", service.url)).await.unwrap();
+    let health = web::http_client().build().unwrap().get(format!("{}/health", service.url)).send().await.unwrap();
     assert_eq!(health.json::<Value>().await.unwrap()["service"], json!("payment-service"));
 }
 

@@ -48,6 +48,7 @@ impl Shop {
         broker.ensure_topics(&all).await.unwrap();
         let shutdown = CancellationToken::new();
         let deps = Deps {
+            gate: None,
             pool: database.pool.clone(),
             broker: Arc::clone(&broker) as Arc<dyn Broker>,
             clock: event_store::clock::system(),
@@ -67,7 +68,7 @@ impl Shop {
         let (admin, customer) = (token(Role::Admin), token(Role::Customer));
         let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(&signer)).await.unwrap();
         let service = tokio::spawn(service.run_until_stopped());
-        let client = reqwest::Client::new();
+        let client = web::http_client().build().expect("a client");
         Self { database, broker, http, grpc, admin, customer, client, shutdown, service }
     }
 

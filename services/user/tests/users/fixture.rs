@@ -74,7 +74,7 @@ impl Shop {
         let grpc = listeners.grpc.local_addr().unwrap().to_string();
         let service = Service::build(config, deps, listeners).await.unwrap();
         let running = tokio::spawn(service.run_until_stopped());
-        Self { http, grpc, database, broker, client: Client::new(), shutdown, running }
+        Self { http, grpc, database, broker, client: web::http_client().build().expect("a client"), shutdown, running }
     }
 
     /// Stops the service and returns its database, to be opened again.
@@ -159,6 +159,7 @@ impl Shop {
 
 pub fn deps(database: &TestDatabase, broker: &MemoryBroker, shutdown: &CancellationToken) -> Deps {
     Deps {
+        gate: None,
         pool: database.pool.clone(),
         broker: Arc::new(broker.clone()),
         clock: event_store::clock::system(),
