@@ -221,8 +221,11 @@ impl RecordedEvent {
 pub struct Page {
     /// Events that every reader may see, in order.
     pub events: Vec<RecordedEvent>,
-    /// The page is empty, and there are committed events that an older, unfinished transaction
-    /// still hides: the transaction of the first of them, see [`EventStore::passed`].
+    /// There may be more to see at once: the page is full, or came from memory.
+    pub more: bool,
+    /// Behind all that is visible there are committed events that an older, unfinished transaction
+    /// still hides: the transaction of the first of them, see [`EventStore::passed`]. Not known
+    /// while there is `more`.
     pub hidden: Option<u64>,
 }
 

@@ -94,7 +94,10 @@ impl EventStore for MemoryStore {
     }
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
-        self.read(|tables| Page { events: tables.read_after(after, limit), hidden: None })
+        self.read(|tables| {
+            let events = tables.read_after(after, limit);
+            Page { more: events.len() == limit, events, hidden: None }
+        })
     }
 
     fn commits(&self) -> watch::Receiver<u64> {

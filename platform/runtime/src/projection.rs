@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::relay::idle;
+use crate::relay::{LOOK_EVERY, idle};
 
 /// At most so many events a transaction.
 const PAGE_EVENTS_MAX: usize = 1_000;
@@ -91,20 +91,22 @@ impl Follower {
     async fn catch_up(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> anyhow::Result<()> {
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(self.projection.name()).await?;
+        self.at.send_replace(at);
         while !shutdown.is_cancelled() {
-            self.at.send_replace(at);
             commits.mark_unchanged();
             let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
-            let Some(last) = page.events.last() else {
-                idle(self.store.as_ref(), page.hidden, &mut commits, shutdown).await;
-                continue;
-            };
-            let to = last.cursor;
-            page.events.retain(|event| self.projection.reads(event));
-            self.commit(at, to, &page.events).await?;
-            self.projection.committed(&page.events);
-            at = to;
-            backoff.reset();
+            if let Some(last) = page.events.last() {
+                let to = last.cursor;
+                page.events.retain(|event| self.projection.reads(event));
+                self.commit(at, to, &page.events).await?;
+                self.projection.committed(&page.events);
+                at = to;
+                self.at.send_replace(at);
+                backoff.reset();
+            }
+            if !page.more {
+                idle(self.store.as_ref(), page.hidden, LOOK_EVERY, &mut commits, shutdown).await;
+            }
         }
         Ok(())
     }

@@ -32,8 +32,7 @@ pub struct Options {
     pub partitions: i32,
     /// At most so many events a round.
     pub page_events_max: usize,
-    /// Between two checkpoints while it is busy; an idle relay saves at once. What a crash
-    /// publishes again.
+    /// Between two checkpoints: what a crash publishes again.
     pub checkpoint_every: Duration,
     /// How long a relay of this service holds its place.
     pub lease: Duration,
@@ -117,15 +116,14 @@ impl Relay {
                 at = last.cursor;
                 self.forward(&page.events).await?;
                 backoff.reset();
-                if saved.when.elapsed() >= self.options.checkpoint_every {
-                    self.save(at, &mut saved).await?;
-                }
-                continue;
             }
-            if saved.at != at {
+            let unsaved = saved.at != at;
+            if unsaved && saved.when.elapsed() >= self.options.checkpoint_every {
                 self.save(at, &mut saved).await?;
+            } else if !page.more {
+                let longest = if unsaved { self.options.checkpoint_every } else { LOOK_EVERY };
+                idle(self.store.as_ref(), page.hidden, longest, &mut commits, shutdown).await;
             }
-            idle(self.store.as_ref(), page.hidden, &mut commits, shutdown).await;
         }
         if saved.at != at {
             self.save(at, &mut saved).await?;
@@ -171,12 +169,13 @@ struct Saved {
 }
 
 /// Longest wait without a wake-up, for commits of other processes that nobody told us of.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Waits for more: for a commit, or, where committed events are still hidden, until they are not.
+/// Waits for more, `longest` at most: for a commit, or, where committed events are still hidden, until they are not.
 pub(crate) async fn idle(
     store: &dyn EventStore,
     hidden: Option<u64>,
+    longest: Duration,
     commits: &mut tokio::sync::watch::Receiver<u64>,
     shutdown: &CancellationToken,
 ) {
@@ -190,7 +189,7 @@ pub(crate) async fn idle(
     };
     tokio::select! {
         () = more => {}
-        () = tokio::time::sleep(LOOK_EVERY) => {}
+        () = tokio::time::sleep(longest) => {}
         () = shutdown.cancelled() => {}
     }
 }

@@ -109,7 +109,7 @@ impl EventStore for PgStore {
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
         if let Some(events) = self.recent.after(after, limit) {
-            return Ok(Page { events, hidden: None });
+            return Ok(Page { events, more: true, hidden: None });
         }
         let page = read::read_after(&self.pool, after, limit).await?;
         self.recent.keep(after, &page.events);

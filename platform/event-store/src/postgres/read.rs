@@ -21,20 +21,22 @@ SELECT s.n, e.*
  ORDER BY s.n, e.sequence";
 
 /// Ordered by the columns themselves: `ORDER BY xid` would sort the text. The gate is computed
-/// once, under the statement's own snapshot, and bounds the index range: what it hides is not read.
+/// once, under the statement's own snapshot, and bounds the index range: what it hides is not read,
+/// but for the transaction of the first such event, in a last row of its own.
 const READ_AFTER: &str = "
-SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text AS payload,
-       e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at
-  FROM events AS e
- WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
-   AND e.transaction_id < (SELECT pg_snapshot_xmin(pg_current_snapshot()))
- ORDER BY e.transaction_id, e.position
- LIMIT $3";
-
-/// Not `EXISTS`: that would drop the order, and with it the index; the rows asked for are the last.
-const FIRST_AFTER: &str = "
-SELECT e.transaction_id::text FROM events AS e WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
- ORDER BY e.transaction_id, e.position LIMIT 1";
+WITH gate AS MATERIALIZED (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin)
+(SELECT e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, e.payload::text AS payload,
+        e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at, false AS hidden
+   FROM events AS e
+  WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2) AND e.transaction_id < (SELECT xmin FROM gate)
+  ORDER BY e.transaction_id, e.position
+  LIMIT $3)
+UNION ALL
+(SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, e.transaction_id::text, NULL, true
+   FROM events AS e
+  WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2) AND e.transaction_id >= (SELECT xmin FROM gate)
+  ORDER BY e.transaction_id, e.position
+  LIMIT 1)";
 
 pub(super) async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
     let mut answer = vec![Vec::new(); streams.len()];
@@ -62,18 +64,16 @@ pub(super) async fn read_after(pool: &PgPool, after: Cursor, limit: usize) -> Re
         .fetch_all(pool)
         .await
         .map_err(translate)?;
-    let events = rows.iter().map(event).collect::<Result<Vec<_>, _>>().map_err(translate)?;
-    // Only who has read all that is visible need know whether there is more to come.
-    if !events.is_empty() {
-        return Ok(Page { events, hidden: None });
+    let mut page = Page { events: Vec::with_capacity(rows.len()), ..Page::default() };
+    for row in &rows {
+        if row.try_get("hidden").map_err(translate)? {
+            page.hidden = row.try_get::<&str, _>("xid").map_err(translate)?.parse().ok();
+        } else {
+            page.events.push(event(row).map_err(translate)?);
+        }
     }
-    let first: Option<String> = sqlx::query_scalar(FIRST_AFTER)
-        .bind(after.transaction_id.to_string())
-        .bind(after.position)
-        .fetch_optional(pool)
-        .await
-        .map_err(translate)?;
-    Ok(Page { events, hidden: first.and_then(|transaction_id| transaction_id.parse().ok()) })
+    page.more = page.events.len() >= limit;
+    Ok(page)
 }
 
 fn event(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
