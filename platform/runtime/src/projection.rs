@@ -24,6 +24,12 @@ pub trait Projection: Send + Sync + 'static {
     /// The name of its checkpoint.
     fn name(&self) -> &'static str;
 
+    /// The least time between two of its transactions while it keeps up. A read model that nobody
+    /// waits for gathers what comes meanwhile: fewer transactions hold the readers up less.
+    fn pace(&self) -> Duration {
+        Duration::from_millis(20)
+    }
+
     /// Whether it reads this event at all.
     fn reads(&self, event: &RecordedEvent) -> bool;
 
@@ -103,6 +109,12 @@ impl Follower {
                 at = to;
                 self.at.send_replace(at);
                 backoff.reset();
+                if !page.more {
+                    tokio::select! {
+                        () = tokio::time::sleep(self.projection.pace()) => {}
+                        () = shutdown.cancelled() => {}
+                    }
+                }
             }
             if !page.more {
                 idle(self.store.as_ref(), page.hidden, LOOK_EVERY, &mut commits, shutdown).await;

@@ -66,6 +66,11 @@ impl Projection for OrderRows {
         "orders"
     }
 
+    /// Whoever placed an order waits for its row.
+    fn pace(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn reads(&self, event: &RecordedEvent) -> bool {
         event.aggregate_type == Order::TYPE
     }

@@ -13,14 +13,14 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::queries::Queries;
+use crate::queries::{Queries, Quoted};
 use crate::refusal;
 
 /// The most lines of one quote.
 const LINES_MAX: usize = 1_000;
 
 /// The product service with health and reflection.
-pub(crate) async fn routes(queries: Queries) -> anyhow::Result<Routes> {
+pub(crate) async fn routes(queries: Queries, commands: runtime::Commands) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ProductServiceServer<Products>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -28,12 +28,25 @@ pub(crate) async fn routes(queries: Queries) -> anyhow::Result<Routes> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .context("the descriptors cannot be read")?;
-    let products = ProductServiceServer::new(Products { queries });
+    let products = ProductServiceServer::new(Products { queries, commands });
     Ok(Routes::new(products).add_service(health_service).add_service(reflection))
 }
 
 struct Products {
     queries: Queries,
+    commands: runtime::Commands,
+}
+
+impl Products {
+    /// What the store itself says of a product. A refusal must not rest on a read model that may be
+    /// behind: a product that was created or restocked a moment ago can be ordered.
+    async fn from_store(&self, id: Uuid) -> Result<Option<Quoted>, Status> {
+        let (product, _) = self.commands.load(&id.to_string()).await.map_err(refusal::of_store)?;
+        let domain::product::Product::Listed(listing) = product else { return Ok(None) };
+        let (stock, _) =
+            self.commands.load::<domain::stock::Stock>(&id.to_string()).await.map_err(refusal::of_store)?;
+        Ok(Some(Quoted { price: listing.price.money(), available: stock.available }))
+    }
 }
 
 #[tonic::async_trait]
@@ -74,7 +87,14 @@ impl ProductService for Products {
             *sums.entry(*id).or_default() += quantity;
         }
         let ids: Vec<Uuid> = sums.keys().copied().collect();
-        let quoted = self.queries.quote(&ids).await.map_err(refusal::of_query)?;
+        let mut quoted = self.queries.quote(&ids).await.map_err(refusal::of_query)?;
+        for (id, sum) in &sums {
+            if quoted.get(id).is_none_or(|product| product.available < *sum)
+                && let Some(product) = self.from_store(*id).await?
+            {
+                quoted.insert(*id, product);
+            }
+        }
         let lines = wanted.into_iter().map(|(id, _)| match quoted.get(&id) {
             Some(product) => QuotedLine {
                 product_id: id.to_string(),

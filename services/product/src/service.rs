@@ -61,7 +61,7 @@ impl Service {
                 tracing::error!(%error, "the HTTP server failed");
             }
         });
-        let routes = grpc::routes(queries).await?;
+        let routes = grpc::routes(queries, host.commands()).await?;
         host.spawn("grpc", async move {
             if let Err(error) = web::grpc::serve(listeners.grpc, routes, shutdown).await {
                 tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
