@@ -40,7 +40,7 @@ struct Products {
 impl Products {
     /// What the store itself says of a product. A refusal must not rest on a read model that may be
     /// behind: a product that was created or restocked a moment ago can be ordered.
-    async fn from_store(&self, id: Uuid) -> Result<Option<Quoted>, Status> {
+    async fn as_stored(&self, id: Uuid) -> Result<Option<Quoted>, Status> {
         let (product, _) = self.commands.load(&id.to_string()).await.map_err(refusal::of_store)?;
         let domain::product::Product::Listed(listing) = product else { return Ok(None) };
         let (stock, _) =
@@ -90,7 +90,7 @@ impl ProductService for Products {
         let mut quoted = self.queries.quote(&ids).await.map_err(refusal::of_query)?;
         for (id, sum) in &sums {
             if quoted.get(id).is_none_or(|product| product.available < *sum)
-                && let Some(product) = self.from_store(*id).await?
+                && let Some(product) = self.as_stored(*id).await?
             {
                 quoted.insert(*id, product);
             }
