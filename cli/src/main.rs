@@ -4,7 +4,7 @@ use clap::Parser;
 use sagashop::{args::Args, exit, run};
 use std::process::ExitCode;
 
-/// Under load a quarter of the processor time went into the system's allocator; this one halves it.
+/// Under load a quarter of the processor time went into the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
