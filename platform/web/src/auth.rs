@@ -1,6 +1,12 @@
 //! Who asks: access tokens (JWT, EdDSA) and what is made of them.
+//!
+//! Users show access tokens, which [`TokenVerifier`] checks offline; services show each other [`ServiceTokens`]. Neither
+//! is good as the other.
 
+mod cache;
 mod extract;
+mod keys;
+mod service;
 mod token;
 mod verify;
 
@@ -10,9 +16,12 @@ use std::sync::Arc;
 use kernel::UserId;
 use serde::{Deserialize, Serialize};
 use tonic::metadata::MetadataMap;
+use uuid::Uuid;
 
 pub use extract::{Admin, Bearer, OptionalBearer};
-pub use token::TokenSigner;
+pub use keys::KeySource;
+pub use service::ServiceTokens;
+pub use token::{Grant, TokenSigner, jwks};
 pub use verify::{Error, TokenVerifier};
 
 use crate::grpc;
@@ -44,13 +53,15 @@ pub struct Identity {
     pub user_id: UserId,
     /// What they may do.
     pub role: Role,
+    /// The session that the token was given in, if it names one.
+    pub session: Option<Uuid>,
     token: Option<Arc<str>>,
 }
 
 impl Identity {
     /// An identity that no token stands for.
     pub fn new(user_id: UserId, role: Role) -> Self {
-        Self { user_id, role, token: None }
+        Self { user_id, role, session: None, token: None }
     }
 
     /// Whether this is one who runs the shop.

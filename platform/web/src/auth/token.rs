@@ -23,6 +23,8 @@ pub(super) const ISSUER: &str = "sagashop";
 pub(super) const AUDIENCE: &str = "sagashop";
 /// What tells an access token from any other token that the same key may sign.
 pub(super) const ACCESS: &str = "access";
+/// The same in the header (RFC 9068).
+pub(super) const ACCESS_HEADER: &str = "at+jwt";
 
 /// What an access token says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +37,19 @@ pub(super) struct Claims {
     pub iat: i64,
     pub exp: i64,
     pub jti: Uuid,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
+}
+
+/// What an access token is to say.
+#[derive(Debug, Clone, Copy)]
+pub struct Grant {
+    /// Whose it is.
+    pub user: UserId,
+    /// What they may do.
+    pub role: Role,
+    /// The session that it was given in, if any.
+    pub session: Option<Uuid>,
 }
 
 /// Signs access tokens with one Ed25519 key.
@@ -91,22 +106,46 @@ impl TokenSigner {
         lifetime: Duration,
         token_id: Uuid,
     ) -> anyhow::Result<String> {
+        self.grant(Grant { user, role, session: None }, now, lifetime, token_id)
+    }
+
+    /// As [`TokenSigner::access_token`], within a session.
+    ///
+    /// # Errors
+    /// None that these arguments can cause.
+    pub fn grant(
+        &self,
+        grant: Grant,
+        now: DateTime<Utc>,
+        lifetime: Duration,
+        token_id: Uuid,
+    ) -> anyhow::Result<String> {
+        let Grant { user, role, session } = grant;
         let iat = now.timestamp();
         let exp = iat.saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
         let (iss, aud, typ) = (ISSUER.to_owned(), AUDIENCE.to_owned(), ACCESS.to_owned());
-        self.sign(&Claims { sub: user, role, iss, aud, typ, iat, exp, jti: token_id })
+        self.sign(ACCESS_HEADER, &Claims { sub: user, role, iss, aud, typ, iat, exp, jti: token_id, sid: session })
     }
 
-    pub(super) fn sign(&self, claims: &impl Serialize) -> anyhow::Result<String> {
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+    /// A token with this `typ` in its header.
+    pub(super) fn sign(&self, typ: &str, claims: &impl Serialize) -> anyhow::Result<String> {
+        let header = Header { kid: Some(self.kid.clone()), typ: Some(typ.to_owned()), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, claims, &self.key).context("the token cannot be signed")
     }
 
-    /// The JSON Web Key Set of this one key: what `/.well-known/jwks.json` answers.
+    /// The JSON Web Key Set of this one key.
     pub fn jwks(&self) -> Value {
-        let x = URL_SAFE_NO_PAD.encode(self.public);
-        json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": self.kid, "x": x }] })
+        jwks([(self.kid.as_str(), self.public)])
     }
+}
+
+/// The JSON Web Key Set of these public keys (RFC 8037): what `/.well-known/jwks.json` answers.
+pub fn jwks<'k>(keys: impl IntoIterator<Item = (&'k str, [u8; 32])>) -> Value {
+    let key = |(kid, public): (&str, [u8; 32])| {
+        let x = URL_SAFE_NO_PAD.encode(public);
+        json!({ "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": kid, "x": x })
+    };
+    json!({ "keys": keys.into_iter().map(key).collect::<Vec<_>>() })
 }
 
 impl fmt::Debug for TokenSigner {
