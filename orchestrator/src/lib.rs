@@ -23,6 +23,13 @@ pub use publish::Publisher;
 /// The tables of its read model.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// The orchestrator's settings.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// The limits and manners of its server.
+    pub edge: web::EdgeOptions,
+}
+
 /// Where it listens.
 pub struct Listeners {
     /// REST.
@@ -39,7 +46,12 @@ impl Service {
     ///
     /// # Errors
     /// If the database is away or cannot be migrated.
-    pub async fn build(deps: Deps, listeners: Listeners, verifier: TokenVerifier) -> anyhow::Result<Self> {
+    pub async fn build(
+        config: Config,
+        deps: Deps,
+        listeners: Listeners,
+        verifier: TokenVerifier,
+    ) -> anyhow::Result<Self> {
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let mut host = Host::new("orchestrator", deps);
         let handler = Arc::new(consumer::Sagas);
@@ -49,7 +61,7 @@ impl Service {
         host.projection(Arc::new(projection::Sagas::new(host.store())));
         let pool = host.deps().pool.clone();
         let api = rest::Api::new(host.commands(), pool.clone());
-        let app = web::App::new("orchestrator", rest::TITLE, api).verifier(verifier).check("database", move || {
+        let app = web::App::new("orchestrator", rest::TITLE, api).options(config.edge).verifier(verifier).check("database", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
         });

@@ -35,6 +35,8 @@ pub struct Wiring {
     pub internal_token: Option<String>,
     /// Accounts that are there from the start.
     pub bootstrap: Vec<Bootstrap>,
+    /// The limits and manners of the roles' servers.
+    pub edge: web::EdgeOptions,
     /// Whether an empty catalogue is filled.
     pub seed_catalogue: bool,
     /// How long a dead instance's partitions wait for another.
@@ -164,7 +166,8 @@ impl Wiring {
             }
             Role::Orchestrator => {
                 let listeners = orchestrator::Listeners { http };
-                orchestrator::Service::build(deps, listeners, verifier).await?.run_until_stopped().boxed()
+                let config = orchestrator::Config { edge: self.edge.clone() };
+                orchestrator::Service::build(config, deps, listeners, verifier).await?.run_until_stopped().boxed()
             }
         })
     }
@@ -173,6 +176,7 @@ impl Wiring {
         user_service::Config {
             internal_token: self.internal_token.clone(),
             bootstrap: self.bootstrap.clone(),
+            edge: self.edge.clone(),
             ..user_service::Config::default()
         }
     }
@@ -182,17 +186,23 @@ impl Wiring {
             redis: self.servers.redis_url(),
             seed_catalogue: self.seed_catalogue,
             currency: Currency::EUR,
+            edge: self.edge.clone(),
         }
     }
 
     fn order(&self) -> order_service::Config {
-        order_service::Config { product_grpc: self.product_grpc.clone(), currency: Currency::EUR }
+        order_service::Config {
+            product_grpc: self.product_grpc.clone(),
+            currency: Currency::EUR,
+            edge: self.edge.clone(),
+        }
     }
 
     fn payment(&self) -> payment_service::Config {
         payment_service::Config {
             success_rate: self.payment.payment_success_rate,
             latency: self.payment.payment_latency,
+            edge: self.edge.clone(),
             ..payment_service::Config::default()
         }
     }
@@ -203,6 +213,7 @@ impl Wiring {
             user_grpc: self.user_grpc.clone(),
             internal_token: self.internal_token.clone(),
             from: self.servers.mail_from.clone(),
+            edge: self.edge.clone(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `sagashop serve`: one role as its own process.
 
 use super::{Wiring, asked_to_stop, broker, ensure_topics};
-use crate::args::{GlobalArgs, ServeArgs};
+use crate::args::{GlobalArgs, PeerArgs, ServeArgs};
 use crate::exit::Code;
-use crate::ports::{self, Role};
+use crate::gateway::{self, Gateway, Upstreams};
+use crate::ports::{self, GATEWAY_PORT, Part, Role};
 use crate::postgres::Server;
 use anyhow::Context;
 use domain::user::Role as UserRole;
@@ -16,12 +17,52 @@ use user_service::Bootstrap;
 const STOP_MAX: Duration = Duration::from_secs(4);
 const CONNECTIONS_MAX: u32 = 8;
 
-/// Runs the role until it is asked to stop.
+/// Runs the part until it is asked to stop.
 ///
 /// # Errors
 /// A sentence for people: what could not be had, and what helps.
 pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code> {
-    let role = args.role;
+    match args.part {
+        Part::Role(role) => serve_role(global, args, role).await,
+        Part::Gateway => serve_gateway(args).await,
+    }
+}
+
+async fn serve_gateway(args: &ServeArgs) -> anyhow::Result<Code> {
+    let gateway = Gateway::new(&upstreams(&args.peers))?;
+    let address = SocketAddr::new(args.listen, args.http_port.unwrap_or(GATEWAY_PORT));
+    let listener = ports::bind(address, "gateway", "choose another with --http-port (or HTTP_PORT)").await?;
+    let shutdown = CancellationToken::new();
+    let edge = web::EdgeOptions::default();
+    let mut running = std::pin::pin!(gateway::serve(gateway, listener, &edge, shutdown.clone()));
+    tracing::info!(http.port = address.port(), "the gateway is ready");
+    tokio::select! {
+        asked = asked_to_stop() => asked?,
+        ended = &mut running => {
+            ended?;
+            anyhow::bail!("the gateway ended by itself")
+        }
+    }
+    shutdown.cancel();
+    if tokio::time::timeout(STOP_MAX, running).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+    }
+    Ok(Code::Done)
+}
+
+fn upstreams(peers: &PeerArgs) -> Upstreams {
+    let url = |role| match role {
+        Role::User => &peers.user_service_url,
+        Role::Product => &peers.product_service_url,
+        Role::Order => &peers.order_service_url,
+        Role::Payment => &peers.payment_service_url,
+        Role::Notification => &peers.notification_service_url,
+        Role::Orchestrator => &peers.orchestrator_url,
+    };
+    Role::ALL.into_iter().map(|role| (role, url(role).clone())).collect()
+}
+
+async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow::Result<Code> {
     let server = Server::open(&args.database.options(global)?).await?;
     let http_port = args.http_port.unwrap_or_else(|| role.http_port());
     let address = SocketAddr::new(args.listen, http_port);
@@ -44,11 +85,12 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code
         broker,
         servers: args.servers.clone(),
         payment: args.payment.clone(),
-        product_grpc: args.product_service_grpc.clone(),
-        user_grpc: args.user_service_grpc.clone(),
-        jwks_url: format!("{}/.well-known/jwks.json", args.user_service_url.trim_end_matches('/')),
-        internal_token: args.internal_token.clone().filter(|token| !token.is_empty()),
+        product_grpc: args.peers.product_service_grpc.clone(),
+        user_grpc: args.peers.user_service_grpc.clone(),
+        jwks_url: format!("{}/.well-known/jwks.json", args.peers.user_service_url.trim_end_matches('/')),
+        internal_token: args.secrets.internal_token.clone().filter(|token| !token.is_empty()),
         bootstrap: administrator(args),
+        edge: web::EdgeOptions::default(),
         seed_catalogue: args.seed,
         lease: args.lease,
         connections_max: CONNECTIONS_MAX,
@@ -94,8 +136,8 @@ fn administrator(args: &ServeArgs) -> Vec<Bootstrap> {
     let given = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
     // From the environment alone: everybody on the machine can see arguments.
     let password = std::env::var("ADMIN_PASSWORD").ok();
-    match (args.role, given(&args.admin_email), given(&password)) {
-        (Role::User, Some(email), Some(password)) => {
+    match (args.part, given(&args.admin_email), given(&password)) {
+        (Part::Role(Role::User), Some(email), Some(password)) => {
             vec![Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin }]
         }
         _ => Vec::new(),

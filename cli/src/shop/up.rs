@@ -4,6 +4,7 @@ use super::banner::Banner;
 use super::{Accounts, Wiring, asked_to_stop, broker, ensure_topics};
 use crate::args::{GlobalArgs, UpArgs};
 use crate::exit::Code;
+use crate::gateway::{self, Gateway};
 use crate::ports::{Ports, Role};
 use crate::postgres::Server;
 use anyhow::Context;
@@ -52,6 +53,7 @@ async fn run(
     for role in Role::ALL {
         listeners.push((role, ports.bind_http(role).await?, ports.bind_grpc(role).await?));
     }
+    let gateway_listener = ports.bind_gateway().await?;
     std::fs::create_dir_all(&global.data_dir)
         .with_context(|| format!("{} cannot be made", global.data_dir.display()))?;
     let (accounts, _) = Accounts::ensure(&global.data_dir)?;
@@ -61,16 +63,19 @@ async fn run(
         let port = role.grpc_port().unwrap_or_default() + args.port_offset;
         format!("{}:{port}", loopback(args.listen))
     };
-    let user_http = format!("http://{}:{}", loopback(args.listen), Role::User.http_port() + args.port_offset);
+    let http = |role: Role| format!("http://{}:{}", loopback(args.listen), role.http_port() + args.port_offset);
+    let upstreams = Role::ALL.into_iter().map(|role| (role, http(role))).collect();
+    let gateway = Gateway::new(&upstreams)?;
     let wiring = Wiring {
         broker,
         servers: args.servers.clone(),
         payment: args.payment.clone(),
         product_grpc: local(Role::Product),
         user_grpc: local(Role::User),
-        jwks_url: format!("{user_http}/.well-known/jwks.json"),
+        jwks_url: format!("{}/.well-known/jwks.json", http(Role::User)),
         internal_token: Some(accounts.internal_token.clone()),
         bootstrap: accounts.bootstrap(),
+        edge: web::EdgeOptions::development(),
         seed_catalogue: !args.empty,
         lease: LEASE,
         connections_max: CONNECTIONS_MAX,
@@ -87,6 +92,8 @@ async fn run(
         roles.spawn(built.with_context(|| format!("the {} does not start", role.title()))?);
     }
     drop(builds);
+    let (edge, stop) = (wiring.edge.clone(), shutdown.clone());
+    roles.spawn(async move { Ok(gateway::serve(gateway, gateway_listener, &edge, stop).await?) });
     Banner::new(args, &accounts).print(server, began).await?;
     let outcome = tokio::select! {
         asked = asked_to_stop() => asked.map(|()| Code::Done),

@@ -15,7 +15,7 @@ use tracing::Span;
 
 use crate::auth::Identity;
 use crate::context::CORRELATION_ID;
-use crate::{Problem, RequestContext};
+use crate::{EdgeOptions, Problem, RequestContext};
 
 /// A connection is made within this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -33,7 +33,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The listener fails.
-pub async fn serve(listener: TcpListener, routes: Routes, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    routes: Routes,
+    _options: EdgeOptions,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE * 6));
     let server = Server::builder()
         .timeout(CALL_TIMEOUT)

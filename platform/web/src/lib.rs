@@ -10,6 +10,8 @@
 //! * [`Amount`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
 //! * [`document`]: what an API's OpenAPI document says, without a service behind it.
 //! * [`grpc`]: the gRPC server and client.
+//! * [`idempotency`]: requests that are sent again take effect once.
+//! * [`WebhookKey`]: signed webhooks, both sides.
 
 pub mod auth;
 mod client;
@@ -18,16 +20,22 @@ mod docs;
 mod edge;
 pub mod grpc;
 mod health;
+pub mod idempotency;
+mod options;
 mod problem;
 mod refusal;
 mod routes;
 mod server;
+mod signature;
 mod types;
 
 pub use client::http_client;
 pub use context::{RequestContext, context};
 pub use docs::document;
 pub use edge::Edge;
+pub use idempotency::{Answered, Idempotency, IdempotencyKey, Ticket};
+pub use options::{AccessLog, EdgeOptions, Rate, RateLimits, TlsFiles};
 pub use problem::{FieldError, Problem};
-pub use server::{App, serve};
+pub use server::{App, serve, serve_endpoint};
+pub use signature::{SIGNATURE, SIGNATURE_TOLERANCE, SignatureError, WeakSecret, WebhookKey};
 pub use types::{Amount, Text, Timestamp};

@@ -18,6 +18,7 @@ use crate::docs;
 use crate::edge::Edge;
 use crate::health::Health;
 use crate::routes::Routes;
+use crate::EdgeOptions;
 
 /// Requests in flight at shutdown have this long to end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +36,9 @@ pub struct App {
     health: Health,
     verifier: Option<TokenVerifier>,
     timeouts: Vec<(String, Duration)>,
+    body_limits: Vec<(String, usize)>,
+    guarded: Vec<String>,
+    options: EdgeOptions,
 }
 
 impl App {
@@ -49,6 +53,9 @@ impl App {
             health: Health::new(service),
             verifier: None,
             timeouts: Vec::new(),
+            body_limits: Vec::new(),
+            guarded: Vec::new(),
+            options: EdgeOptions::default(),
         }
     }
 
@@ -75,6 +82,27 @@ impl App {
     #[must_use]
     pub fn timeout(mut self, pattern: &str, timeout: Duration) -> Self {
         self.timeouts.push((pattern.to_owned(), timeout));
+        self
+    }
+
+    /// Another limit than [`EdgeOptions::body_bytes_max`] for the bodies of a pattern: for imports.
+    #[must_use]
+    pub fn body_limit(mut self, pattern: &str, bytes_max: usize) -> Self {
+        self.body_limits.push((pattern.to_owned(), bytes_max));
+        self
+    }
+
+    /// A pattern such as `/login` whose requests are limited by [`RateLimits::sign_in`](crate::RateLimits::sign_in).
+    #[must_use]
+    pub fn guarded(mut self, pattern: &str) -> Self {
+        self.guarded.push(pattern.to_owned());
+        self
+    }
+
+    /// Other limits and manners than the default ones.
+    #[must_use]
+    pub fn options(mut self, options: EdgeOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -126,11 +154,29 @@ fn metrics() -> Response {
 /// # Errors
 /// The listener has no address.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
-    let service = app.service;
+    let (service, options) = (app.service, app.options.clone());
+    serve_endpoint(service, listener, app, &options, shutdown).await
+}
+
+/// Serves what is no [`App`], such as a gateway, with the same care for connections: their number, their headers, TLS.
+///
+/// # Errors
+/// The listener has no address.
+pub async fn serve_endpoint<E>(
+    service: &str,
+    listener: TcpListener,
+    endpoint: E,
+    _options: &EdgeOptions,
+    shutdown: CancellationToken,
+) -> io::Result<()>
+where
+    E: IntoEndpoint,
+    E::Endpoint: 'static,
+{
     let acceptor = NoDelay { address: LocalAddr(listener.local_addr()?.into()), listener };
     Server::new_with_acceptor(acceptor)
         .name(service)
-        .run_with_graceful_shutdown(app, shutdown.cancelled_owned(), Some(SHUTDOWN_TIMEOUT))
+        .run_with_graceful_shutdown(endpoint, shutdown.cancelled_owned(), Some(SHUTDOWN_TIMEOUT))
         .await
 }
 

@@ -12,4 +12,6 @@ pub struct Config {
     pub user_grpc: String,
     /// What the user service is shown to learn an address. E-mail needs it.
     pub internal_token: Option<String>,
+    /// The limits and manners of its servers.
+    pub edge: web::EdgeOptions,
 }

@@ -55,7 +55,7 @@ impl Service {
         verifier: TokenVerifier,
     ) -> anyhow::Result<Self> {
         let channels = channel::configured(&config)?;
-        Self::build_with(channels, Retry::default(), deps, listeners, verifier).await
+        Self::build_with(channels, Retry::default(), config.edge, deps, listeners, verifier).await
     }
 
     /// As [`Service::build`], with these channels, at most one of a kind, and this patience.
@@ -65,6 +65,7 @@ impl Service {
     pub async fn build_with(
         channels: Vec<Arc<dyn Channel>>,
         retry: Retry,
+        edge: web::EdgeOptions,
         deps: Deps,
         listeners: Listeners,
         verifier: TokenVerifier,
@@ -82,11 +83,13 @@ impl Service {
         host.projection(Arc::new(projection::Notifications));
         let pool = host.deps().pool.clone();
         let api = rest::Api::new(pool.clone());
-        let app =
-            web::App::new("notification-service", rest::TITLE, api).verifier(verifier).check("database", move || {
+        let app = web::App::new("notification-service", rest::TITLE, api).options(edge).verifier(verifier).check(
+            "database",
+            move || {
                 let pool = pool.clone();
                 async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-            });
+            },
+        );
         let shutdown = host.deps().shutdown.clone();
         host.spawn("http", async move {
             if let Err(error) = web::serve(listeners.http, app, shutdown).await {

@@ -68,6 +68,7 @@ async fn a_configuration_that_cannot_work_is_refused_and_its_secrets_are_not_rep
         from: from.to_owned(),
         user_grpc: "localhost:1".to_owned(),
         internal_token: token.map(str::to_owned),
+        edge: web::EdgeOptions::default(),
     };
     let fails = |url: &str, config: &Config| format!("{:#}", SmtpChannel::new(url, config).err().unwrap());
     let good = config(Some(TOKEN), "shop@example.org");
@@ -86,6 +87,7 @@ async fn start(fixture: &Fixture, server: &MailServer, known: Option<UserId>) ->
         from: "Sagashop <shop@example.org>".to_owned(),
         user_grpc: users(known, shutdown.clone()).await,
         internal_token: Some(TOKEN.to_owned()),
+        edge: web::EdgeOptions::default(),
     };
     let verifier = TokenVerifier::of_signer(&fixture.signer);
     let service = Service::build(config, deps, listeners, verifier).await.unwrap();
@@ -115,7 +117,7 @@ async fn users(known: Option<UserId>, shutdown: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let routes = tonic::service::Routes::new(UserServiceServer::new(Users(known)));
-    tokio::spawn(web::grpc::serve(listener, routes, shutdown));
+    tokio::spawn(web::grpc::serve(listener, routes, web::EdgeOptions::default(), shutdown));
     address
 }
 

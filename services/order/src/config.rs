@@ -9,4 +9,6 @@ pub struct Config {
     pub product_grpc: String,
     /// What prices are in where the product service does not say.
     pub currency: Currency,
+    /// The limits and manners of its servers.
+    pub edge: web::EdgeOptions,
 }

@@ -79,7 +79,9 @@ impl Service {
         let queries =
             Arc::new(Queries::new(pool.clone(), host.store(), host.commands(), progress, waiters, shutdown.clone()));
 
-        let app = rest::app(Arc::clone(&orders), Arc::clone(&queries), pool).verifier(verifier.clone());
+        let app = rest::app(Arc::clone(&orders), Arc::clone(&queries), pool)
+            .verifier(verifier.clone())
+            .options(config.edge.clone());
         let (http, stop) = (listeners.http, shutdown.clone());
         host.spawn("HTTP server", async move {
             if let Err(error) = web::serve(http, app, stop).await {
@@ -89,7 +91,7 @@ impl Service {
         if let Some(listener) = listeners.grpc {
             let routes = grpc::routes(orders, queries, verifier).await?;
             host.spawn("gRPC server", async move {
-                if let Err(error) = web::grpc::serve(listener, routes, shutdown).await {
+                if let Err(error) = web::grpc::serve(listener, routes, config.edge, shutdown).await {
                     tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
                 }
             });

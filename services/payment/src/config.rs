@@ -17,6 +17,8 @@ pub struct Config {
     pub provider_timeout: Duration,
     /// A request to the provider without a result for so long is looked after.
     pub sweep_after: Duration,
+    /// The limits and manners of its servers.
+    pub edge: web::EdgeOptions,
 }
 
 impl Default for Config {
@@ -27,6 +29,7 @@ impl Default for Config {
             concurrency_max: 64,
             provider_timeout: Duration::from_secs(2),
             sweep_after: Duration::from_secs(5),
+            edge: web::EdgeOptions::default(),
         }
     }
 }

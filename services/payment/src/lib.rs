@@ -89,7 +89,7 @@ impl Service {
         host.spawn("sweep", sweep.run(shutdown.clone()));
 
         let api = rest::Api::new(pool.clone());
-        let app = web::App::new("payment-service", rest::TITLE, api).verifier(verifier).check("database", move || {
+        let app = web::App::new("payment-service", rest::TITLE, api).options(config.edge).verifier(verifier).check("database", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
         });

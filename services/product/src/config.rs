@@ -11,10 +11,12 @@ pub struct Config {
     pub redis: Option<String>,
     /// Whether an empty shop begins with a small catalogue.
     pub seed_catalogue: bool,
+    /// The limits and manners of its servers.
+    pub edge: web::EdgeOptions,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { currency: Currency::EUR, redis: None, seed_catalogue: false }
+        Self { currency: Currency::EUR, redis: None, seed_catalogue: false, edge: web::EdgeOptions::default() }
     }
 }

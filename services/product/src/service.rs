@@ -54,7 +54,7 @@ impl Service {
 
         let queries = Queries::new(pool.clone(), cache);
         let commands = Commands::new(host.commands(), queries.clone(), projected);
-        let app = rest::app(commands, queries.clone(), config.currency, pool).verifier(verifier);
+        let app = rest::app(commands, queries.clone(), config.currency, pool).verifier(verifier).options(config.edge.clone());
         let stop = shutdown.clone();
         host.spawn("http", async move {
             if let Err(error) = web::serve(listeners.http, app, stop).await {
@@ -63,7 +63,7 @@ impl Service {
         });
         let routes = grpc::routes(queries, host.commands()).await?;
         host.spawn("grpc", async move {
-            if let Err(error) = web::grpc::serve(listeners.grpc, routes, shutdown).await {
+            if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
             }
         });

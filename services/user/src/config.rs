@@ -20,6 +20,8 @@ pub struct Config {
     pub internal_token: Option<String>,
     /// Accounts that are made when their address has none.
     pub bootstrap: Vec<Bootstrap>,
+    /// The limits and manners of its servers.
+    pub edge: web::EdgeOptions,
 }
 
 /// An account that is there from the start.
@@ -43,6 +45,7 @@ impl Default for Config {
             hashing_queue_max: 64,
             internal_token: None,
             bootstrap: Vec::new(),
+            edge: web::EdgeOptions::default(),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Service {
         host.projection(Arc::new(projection::Users));
         let verifier = TokenVerifier::of_signer(&signer);
         let api = rest::Api::new(Arc::clone(&users), signer, config.token_lifetime);
-        let app = web::App::new("user-service", rest::TITLE, api).verifier(verifier).check("database", move || {
+        let app = web::App::new("user-service", rest::TITLE, api).options(config.edge.clone()).guarded("/register").guarded("/login").verifier(verifier).check("database", move || {
             let pool = pool.clone();
             async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
         });
@@ -70,7 +70,7 @@ impl Service {
         let shutdown = host.deps().shutdown.clone();
         host.spawn("grpc", async move {
             let routes = tonic::service::Routes::new(contacts);
-            if let Err(error) = web::grpc::serve(listeners.grpc, routes, shutdown).await {
+            if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(%error, "the gRPC server ended");
             }
         });

@@ -63,7 +63,7 @@ async fn grpc_is_served_and_shut_down() {
     let shutdown = CancellationToken::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let server = tokio::spawn(grpc::serve(listener, tonic::service::Routes::default(), shutdown.clone()));
+    let server = tokio::spawn(grpc::serve(listener, tonic::service::Routes::default(), EdgeOptions::default(), shutdown.clone()));
 
     let channel = grpc::channel(&address).unwrap();
     let mut client = tonic::client::Grpc::new(channel);

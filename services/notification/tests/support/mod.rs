@@ -89,7 +89,7 @@ impl Fixture {
         let (deps, (listeners, url)) = (self.deps(), self.listen().await);
         let shutdown = deps.shutdown.clone();
         let verifier = TokenVerifier::of_signer(&self.signer);
-        let service = Service::build_with(channels, RETRY, deps, listeners, verifier).await.unwrap();
+        let service = Service::build_with(channels, RETRY, web::EdgeOptions::default(), deps, listeners, verifier).await.unwrap();
         Self::run(service, url, shutdown)
     }
 

@@ -30,7 +30,8 @@ struct Catalogue;
 pub async fn serve(shutdown: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(web::grpc::serve(listener, Routes::new(ProductServiceServer::new(Catalogue)), shutdown));
+    let routes = Routes::new(ProductServiceServer::new(Catalogue));
+    tokio::spawn(web::grpc::serve(listener, routes, web::EdgeOptions::default(), shutdown));
     address
 }
 

@@ -89,7 +89,7 @@ impl Shop {
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
-        let config = Config { product_grpc, currency: Currency::EUR };
+        let config = Config { product_grpc, currency: Currency::EUR, edge: web::EdgeOptions::default() };
         let listeners = Listeners { http, grpc: Some(grpc) };
         let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(&signer)).await.unwrap();
         Self {
