@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use broker::{Record, TopicPartition};
 
+mod answer;
 pub mod clock;
 mod memory;
 mod postgres;
@@ -23,6 +24,7 @@ mod postgres;
 /// The tables behind [`PgStore`].
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+pub use answer::Answer;
 pub use memory::MemoryStore;
 pub use postgres::{Gate, PgStore, StoreOptions, load};
 
@@ -344,6 +346,9 @@ pub struct UnitOfWork {
     pub dead_letters: Vec<DeadLetter>,
     /// Offsets moved. Any that does not match rolls everything back.
     pub offsets: Vec<OffsetAdvance>,
+    /// Answers to requests that came with an idempotency key. A key that has one already rolls
+    /// everything back.
+    pub answers: Vec<Answer>,
 }
 
 /// What can go wrong at a store.
@@ -357,6 +362,9 @@ pub enum Error {
         /// The sequence that the decision saw.
         expected: u64,
     },
+    /// The idempotency key has an answer already, see [`EventStore::answer`]: nothing was written.
+    #[error("the idempotency key has an answer already")]
+    Repeated,
     /// The partition was claimed by another since: drop the lease, nothing was written.
     #[error("the lease of {consumer} on {partition} was lost")]
     LeaseLost {
@@ -404,7 +412,19 @@ pub trait EventStore: Send + Sync + 'static {
     async fn load(&self, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error>;
 
     /// Appends to one stream through the group commit and returns the last event's cursor.
-    async fn append(&self, append: Append) -> Result<Cursor, Error>;
+    async fn append(&self, append: Append) -> Result<Cursor, Error> {
+        self.append_answered(append, None).await
+    }
+
+    /// As [`EventStore::append`], with the answer to the request that caused it: both are written
+    /// or neither is.
+    async fn append_answered(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error>;
+
+    /// What the request with this idempotency key was answered.
+    async fn answer(&self, scope: &str, key: &str) -> Result<Option<Answer>, Error>;
+
+    /// Deletes up to `limit` answers older than `age` and tells how many.
+    async fn forget_answers(&self, age: Duration, limit: usize) -> Result<usize, Error>;
 
     /// Commits a unit of work in one transaction of its own.
     async fn commit(&self, work: UnitOfWork) -> Result<(), Error>;

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::{
-    Append, Cursor, DeadLetter, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
+    Answer, Append, Cursor, DeadLetter, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId,
+    UnitOfWork,
 };
 use tables::Tables;
 
@@ -85,8 +86,19 @@ impl EventStore for MemoryStore {
         self.read(|tables| streams.iter().map(|(stream, after)| tables.load(stream, *after)).collect())
     }
 
-    async fn append(&self, append: Append) -> Result<Cursor, Error> {
-        self.write(UnitOfWork { appends: vec![append], ..UnitOfWork::default() }).await
+    async fn append_answered(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error> {
+        let answers = answer.into_iter().collect();
+        self.write(UnitOfWork { appends: vec![append], answers, ..UnitOfWork::default() }).await
+    }
+
+    async fn answer(&self, scope: &str, key: &str) -> Result<Option<Answer>, Error> {
+        self.read(|tables| tables.answer(scope, key))
+    }
+
+    async fn forget_answers(&self, age: Duration, limit: usize) -> Result<usize, Error> {
+        self.fault()?;
+        let before = self.clock.now() - age;
+        Ok(self.tables.lock().forget_answers(before, limit))
     }
 
     async fn commit(&self, work: UnitOfWork) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cqrs_es::{Aggregate, DomainEvent};
 use event_store::clock::Clock;
-use event_store::{Append, Cursor, EventStore, NewEvent, StreamId};
+use event_store::{Answer, Append, Cursor, EventStore, NewEvent, StreamId, UnitOfWork};
 use kernel::{Decide, Idempotent};
 
 use crate::Origin;
@@ -20,6 +20,14 @@ const TRIES_MAX: usize = 6;
 pub struct Commands {
     store: Arc<dyn EventStore>,
     clock: Arc<dyn Clock>,
+}
+
+/// Makes the answer to the request that a command came with of the state that it leads to and the
+/// stream's sequence; it is recorded together with the events. `None`: nothing is to be recorded.
+pub type Answering<'a, A> = &'a (dyn Fn(&A, u64) -> Option<Answer> + Send + Sync);
+
+fn unanswered<A>(_: &A, _: u64) -> Option<Answer> {
+    None
 }
 
 /// What came of a command.
@@ -41,7 +49,7 @@ pub enum Error<E: std::error::Error + 'static> {
     /// The aggregate says no.
     #[error(transparent)]
     Denied(E),
-    /// Others kept changing the aggregate: try again.
+    /// Others kept changing the aggregate, or the request has been answered meanwhile: try again.
     #[error("others keep changing it")]
     Conflict,
     /// It could not be recorded.
@@ -84,14 +92,22 @@ impl Commands {
         origin: &Origin,
         command: A::Command,
     ) -> Result<Executed<A>, Error<A::Error>> {
+        self.create_answered(id, origin, command, &unanswered).await
+    }
+
+    /// As [`Commands::create`], with the answer recorded in the same transaction.
+    pub async fn create_answered<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        command: A::Command,
+        answering: Answering<'_, A>,
+    ) -> Result<Executed<A>, Error<A::Error>> {
         let loaded = Loaded::<A>::default();
-        let Idempotent::Executed(events) = loaded.state.decide(command.clone()).map_err(Error::Denied)? else {
-            return Ok(Executed { state: loaded.state, sequence: 0, events: Vec::new(), cursor: None });
-        };
-        match self.store.append(append::<A>(id, 0, &events, origin, self.clock.as_ref())).await {
-            Ok(cursor) => Ok(self.executed(id, loaded, events, cursor)),
-            Err(event_store::Error::Conflict { .. }) => self.execute(id, origin, command).await,
-            Err(error) => Err(Error::NotRecorded(error)),
+        let decision = loaded.state.decide(command.clone()).map_err(Error::Denied)?;
+        match self.record(id, origin, loaded, decision, answering).await? {
+            Some(executed) => Ok(executed),
+            None => self.execute_answered(id, origin, command, |_, _| Ok(()), answering).await,
         }
     }
 
@@ -106,13 +122,13 @@ impl Commands {
         origin: &Origin,
         command: A::Command,
     ) -> Result<Executed<A>, Error<A::Error>> {
-        let Ok(Idempotent::Executed(events)) = state.decide(command.clone()) else {
+        let Ok(decision @ Idempotent::Executed(_)) = state.decide(command.clone()) else {
             return self.execute(id, origin, command).await;
         };
-        match self.store.append(append::<A>(id, sequence, &events, origin, self.clock.as_ref())).await {
-            Ok(cursor) => Ok(self.executed(id, Loaded { state, sequence, snapshot: sequence }, events, cursor)),
-            Err(event_store::Error::Conflict { .. }) => self.execute(id, origin, command).await,
-            Err(error) => Err(Error::NotRecorded(error)),
+        let loaded = Loaded { state, sequence, snapshot: sequence };
+        match self.record(id, origin, loaded, decision, &unanswered).await? {
+            Some(executed) => Ok(executed),
+            None => self.execute(id, origin, command).await,
         }
     }
 
@@ -124,36 +140,68 @@ impl Commands {
         command: A::Command,
         check: impl Fn(&A, u64) -> Result<(), A::Error> + Send + Sync,
     ) -> Result<Executed<A>, Error<A::Error>> {
+        self.execute_answered(id, origin, command, check, &unanswered).await
+    }
+
+    /// As [`Commands::execute_if`], with the answer recorded in the same transaction; where there
+    /// was nothing to do it is recorded alone.
+    pub async fn execute_answered<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        command: A::Command,
+        check: impl Fn(&A, u64) -> Result<(), A::Error> + Send + Sync,
+        answering: Answering<'_, A>,
+    ) -> Result<Executed<A>, Error<A::Error>> {
         for _ in 0..TRIES_MAX {
             let loaded: Loaded<A> = states::load_one(self.store.as_ref(), id).await.map_err(Error::NotRecorded)?;
             check(&loaded.state, loaded.sequence).map_err(Error::Denied)?;
-            let Idempotent::Executed(events) = loaded.state.decide(command.clone()).map_err(Error::Denied)? else {
-                return Ok(Executed {
-                    state: loaded.state,
-                    sequence: loaded.sequence,
-                    events: Vec::new(),
-                    cursor: None,
-                });
-            };
-            let append = append::<A>(id, loaded.sequence, &events, origin, self.clock.as_ref());
-            match self.store.append(append).await {
-                Ok(cursor) => return Ok(self.executed(id, loaded, events, cursor)),
-                Err(event_store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(Error::NotRecorded(error)),
+            let decision = loaded.state.decide(command.clone()).map_err(Error::Denied)?;
+            if let Some(executed) = self.record(id, origin, loaded, decision, answering).await? {
+                return Ok(executed);
             }
         }
         Err(Error::Conflict)
     }
 
-    /// What came of a decision once its events are in the store.
-    fn executed<A: Decide>(&self, id: &str, mut loaded: Loaded<A>, events: Vec<A::Event>, at: Cursor) -> Executed<A> {
+    /// Records a decision and its answer; `None` when somebody else was faster.
+    async fn record<A: Decide>(
+        &self,
+        id: &str,
+        origin: &Origin,
+        mut loaded: Loaded<A>,
+        decision: Idempotent<Vec<A::Event>>,
+        answering: Answering<'_, A>,
+    ) -> Result<Option<Executed<A>>, Error<A::Error>> {
+        let events = decision.executed().unwrap_or_default();
+        let append = append::<A>(id, loaded.sequence, &events, origin, self.clock.as_ref());
         for event in &events {
             loaded.state.apply(event.clone());
             loaded.sequence += 1;
         }
-        self.save_due_snapshot(id, &mut loaded);
-        let Loaded { state, sequence, .. } = loaded;
-        Executed { state, sequence, events, cursor: Some(at) }
+        let answer = answering(&loaded.state, loaded.sequence);
+        let recorded = if events.is_empty() {
+            self.record_answer(answer).await.map(|()| None)
+        } else {
+            self.store.append_answered(append, answer).await.map(Some)
+        };
+        match recorded {
+            Ok(cursor) => {
+                self.save_due_snapshot(id, &mut loaded);
+                let Loaded { state, sequence, .. } = loaded;
+                Ok(Some(Executed { state, sequence, events, cursor }))
+            }
+            Err(event_store::Error::Conflict { .. }) => Ok(None),
+            Err(error) => Err(not_recorded(error)),
+        }
+    }
+
+    /// Records the answer of a request that had no effect.
+    async fn record_answer(&self, answer: Option<Answer>) -> Result<(), event_store::Error> {
+        match answer {
+            Some(answer) => self.store.commit(UnitOfWork { answers: vec![answer], ..UnitOfWork::default() }).await,
+            None => Ok(()),
+        }
     }
 
     /// Outside the hot path: nobody waits for it, and its failure costs only time.
@@ -166,6 +214,15 @@ impl Commands {
                 }
             });
         }
+    }
+}
+
+/// Why a decision that still stands was not recorded.
+fn not_recorded<E: std::error::Error>(error: event_store::Error) -> Error<E> {
+    match error {
+        // The same request has been answered by another run of it: whoever repeats it reads that.
+        event_store::Error::Repeated => Error::Conflict,
+        error => Error::NotRecorded(error),
     }
 }
 

@@ -274,7 +274,9 @@ impl<H: Handler> Consumer<H> {
         let offsets = self.advances(batches, held);
         failpoint::pass("consumer.before_commit");
         let inbox = std::mem::take(&mut intake.inbox);
-        self.store.commit(UnitOfWork { appends, inbox, timers, dead_letters, offsets: offsets.clone() }).await?;
+        self.store
+            .commit(UnitOfWork { appends, inbox, timers, dead_letters, offsets: offsets.clone(), answers: Vec::new() })
+            .await?;
         failpoint::pass("consumer.after_commit");
         for advance in offsets {
             if let Some(lease) = held.leases.get_mut(&advance.lease.partition) {

@@ -3,6 +3,7 @@
 //! All of it is the same code above every event store and every broker, and takes its time and
 //! ids from a [`Clock`](event_store::clock::Clock).
 
+mod answers;
 mod backoff;
 mod batch;
 pub mod commands;

@@ -19,7 +19,7 @@ use crate::consumer::{self, Consumer, Handler};
 use crate::projection::{self, Projection, ProjectionHandle};
 use crate::relay::{self, Publish, Relay};
 use crate::timers::Timers;
-use crate::{Commands, failpoint};
+use crate::{Commands, answers, failpoint};
 
 /// What a service is given to run on.
 #[derive(Clone)]
@@ -122,6 +122,7 @@ impl Host {
     /// panics, stops the service with an error: half a service is none.
     pub async fn run_until_stopped(mut self) -> anyhow::Result<()> {
         let shutdown = self.deps.shutdown.clone();
+        self.spawn("answers", answers::forget_old(self.dyn_store(), shutdown.clone()));
         while let Some(ended) = self.tasks.join_next().await {
             let name = ended.with_context(|| format!("a task of the {} service died", self.name));
             if !shutdown.is_cancelled() {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::leases::Leases;
-use crate::{Append, Cursor, DeadLetter, DueTimer, Error, RecordedEvent, Snapshot, StreamId, TimerChange, UnitOfWork};
+use crate::{Answer, Append, Cursor, DeadLetter, DueTimer, Error, RecordedEvent, Snapshot, StreamId, TimerChange, UnitOfWork};
 
 #[derive(Default)]
 pub(super) struct Tables {
@@ -21,6 +21,7 @@ pub(super) struct Tables {
     dead_letters: BTreeMap<(String, TopicPartition, i64), DeadLetter>,
     checkpoints: BTreeMap<String, Cursor>,
     snapshots: BTreeMap<StreamId, Snapshot>,
+    answers: BTreeMap<(String, String), (Answer, DateTime<Utc>)>,
     pub(super) leases: Leases,
 }
 
@@ -29,6 +30,12 @@ impl Tables {
     pub(super) fn commit(&mut self, work: UnitOfWork, now: DateTime<Utc>) -> Result<Cursor, Error> {
         for append in &work.appends {
             self.check(append)?;
+        }
+        let mut keys = BTreeSet::new();
+        for Answer { scope, key, .. } in &work.answers {
+            if self.answer(scope, key).is_some() || !keys.insert((scope, key)) {
+                return Err(Error::Repeated);
+            }
         }
         let mut partitions = BTreeSet::new();
         for advance in &work.offsets {
@@ -53,6 +60,9 @@ impl Tables {
         }
         for advance in &work.offsets {
             self.leases.advance(advance);
+        }
+        for answer in work.answers {
+            self.answers.insert((answer.scope.clone(), answer.key.clone()), (answer, now));
         }
         Ok(self.events.last().map_or_else(Cursor::default, |event| event.cursor))
     }
@@ -161,6 +171,18 @@ impl Tables {
         timers.sort_by(|a, b| (a.due_at, &a.aggregate_id).cmp(&(b.due_at, &b.aggregate_id)));
         let due = timers.iter().take(limit).take_while(|timer| timer.due_at <= now).count();
         (timers[..due].iter().copied().cloned().collect(), timers.get(due).map(|timer| timer.due_at))
+    }
+
+    pub(super) fn answer(&self, scope: &str, key: &str) -> Option<Answer> {
+        self.answers.get(&(scope.to_owned(), key.to_owned())).map(|(answer, _)| answer.clone())
+    }
+
+    /// Takes away up to `limit` answers from before that moment.
+    pub(super) fn forget_answers(&mut self, before: DateTime<Utc>, limit: usize) -> usize {
+        let old = self.answers.iter().filter(|(_, (_, at))| *at < before);
+        let old: Vec<_> = old.map(|(key, _)| key.clone()).take(limit).collect();
+        old.iter().for_each(|key| drop(self.answers.remove(key)));
+        old.len()
     }
 
     pub(super) fn snapshot(&self, stream: &StreamId) -> Option<Snapshot> {

@@ -4,14 +4,16 @@
 //! company. A version conflict fails only the append that caused it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::PgPool;
+use sqlx::postgres::PgArguments;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
+use super::answers::{self, bind_answers, insert_answers};
 use super::rows::{self, EventRows, insert_events};
 use super::{StoreOptions, is_unique_violation, translate};
-use crate::{Append, Cursor, Error};
+use crate::{Answer, Append, Cursor, Error};
 
 /// Rounds of taking conflicting appends out of a group before the rest is failed as well: each
 /// round needs a writer elsewhere that overtook this one again.
@@ -19,6 +21,7 @@ const ROUNDS_MAX: usize = 8;
 
 struct Pending {
     append: Append,
+    answer: Option<Answer>,
     reply: oneshot::Sender<Result<Cursor, Error>>,
 }
 
@@ -28,14 +31,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub(super) async fn append(&self, append: Append) -> Result<Cursor, Error> {
-        if append.events.is_empty() {
+    pub(super) async fn append(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error> {
+        if append.events.is_empty() && answer.is_none() {
             return Ok(Cursor::default());
         }
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let ended = || Error::Unavailable("the store's writers have ended".to_owned());
-        self.sender.send(Pending { append, reply }).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())?
+        self.sender.send(Pending { append, answer, reply }).await.map_err(|_| ended())?;
+        outcome.await.map_err(|_| ended())?
     }
 }
 
@@ -60,11 +63,14 @@ async fn next_group(receiver: &Mutex<mpsc::Receiver<Pending>>, events_max: usize
     let first = receiver.recv().await?;
     let mut events = first.append.events.len();
     let mut streams = HashSet::from([first.append.stream.clone()]);
+    let mut keys: HashSet<_> = first.key().into_iter().collect();
     let mut group = vec![first];
     while events < events_max {
         let Ok(next) = receiver.try_recv() else { break };
-        // Two decisions on the same version of one stream: the second is stale whatever comes.
-        if !streams.insert(next.append.stream.clone()) {
+        // Two decisions on the same version of one stream: the second is stale whatever comes. Two
+        // under one idempotency key: the second finds out when it is decided again.
+        let new = streams.insert(next.append.stream.clone()) && next.key().is_none_or(|key| keys.insert(key));
+        if !new {
             let conflict = conflict(&next.append);
             let _ = next.reply.send(Err(conflict));
             continue;
@@ -88,20 +94,25 @@ async fn write(pool: &PgPool, mut group: Vec<Pending>, commits: &watch::Sender<u
                 }
                 return;
             }
-            Err(error) if is_unique_violation(&error) => match rows::stale(pool, group.iter().map(|p| &p.append)).await
-            {
-                Ok(stale) => {
-                    let stale: HashSet<_> = stale.into_iter().collect();
-                    let (failed, rest): (Vec<_>, Vec<_>) =
-                        group.into_iter().partition(|pending| stale.contains(&pending.append.stream));
-                    for pending in failed {
-                        let conflict = conflict(&pending.append);
-                        let _ = pending.reply.send(Err(conflict));
+            Err(error) if is_unique_violation(&error) => {
+                group = match without_repeated(pool, group).await {
+                    Ok(rest) => rest,
+                    Err((group, error)) => return fail_all(group, &error),
+                };
+                match rows::stale(pool, group.iter().map(|p| &p.append)).await {
+                    Ok(stale) => {
+                        let stale: HashSet<_> = stale.into_iter().collect();
+                        let (failed, rest): (Vec<_>, Vec<_>) =
+                            group.into_iter().partition(|pending| stale.contains(&pending.append.stream));
+                        for pending in failed {
+                            let conflict = conflict(&pending.append);
+                            let _ = pending.reply.send(Err(conflict));
+                        }
+                        group = rest;
                     }
-                    group = rest;
+                    Err(error) => return fail_all(group, &error),
                 }
-                Err(error) => return fail_all(group, &error),
-            },
+            }
             Err(error) => return fail_all(group, &translate(error)),
         }
     }
@@ -111,19 +122,60 @@ async fn write(pool: &PgPool, mut group: Vec<Pending>, commits: &watch::Sender<u
     }
 }
 
+/// Takes those out of the group whose idempotency key has an answer already.
+async fn without_repeated(pool: &PgPool, group: Vec<Pending>) -> Result<Vec<Pending>, (Vec<Pending>, Error)> {
+    let (keyed, mut rest): (Vec<_>, Vec<_>) = group.into_iter().partition(|pending| pending.answer.is_some());
+    let answers: Vec<&Answer> = keyed.iter().filter_map(|pending| pending.answer.as_ref()).collect();
+    let repeated: HashSet<usize> = match answers::repeated(pool, &answers).await {
+        Ok(repeated) => repeated.into_iter().collect(),
+        Err(error) => {
+            rest.extend(keyed);
+            return Err((rest, error));
+        }
+    };
+    for (n, pending) in keyed.into_iter().enumerate() {
+        if repeated.contains(&n) {
+            let _ = pending.reply.send(Err(Error::Repeated));
+        } else {
+            rest.push(pending);
+        }
+    }
+    Ok(rest)
+}
+
 /// One statement is one transaction and one round trip. All of the group's appends get the cursor
 /// of its last event: a reader that has passed it has passed each of them.
 async fn insert(pool: &PgPool, group: &[Pending]) -> Result<Cursor, sqlx::Error> {
     const STATEMENT: &str = concat!(
         "WITH inserted AS (",
         insert_events!(),
-        " RETURNING position) SELECT pg_current_xact_id()::text, max(position) FROM inserted"
+        " RETURNING position) SELECT pg_current_xact_id()::text, COALESCE(max(position), 0) FROM inserted"
     );
-    let arguments = EventRows::of(group.iter().map(|pending| &pending.append))
+    static ANSWERED: LazyLock<String> = LazyLock::new(|| {
+        format!("WITH answered AS ({}), {}", insert_answers(EventRows::ARGUMENTS + 1), &STATEMENT["WITH ".len()..])
+    });
+    let mut arguments = EventRows::of(group.iter().map(|pending| &pending.append))
         .into_arguments()
         .map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let (transaction_id, position): (String, i64) = sqlx::query_as_with(STATEMENT, arguments).fetch_one(pool).await?;
+    let statement = if group.iter().any(|pending| pending.answer.is_some()) {
+        add_answers(&mut arguments, group).map_err(sqlx::Error::Encode)?;
+        ANSWERED.as_str()
+    } else {
+        STATEMENT
+    };
+    let (transaction_id, position): (String, i64) = sqlx::query_as_with(statement, arguments).fetch_one(pool).await?;
     Ok(Cursor { transaction_id: transaction_id.parse().unwrap_or(0), position })
+}
+
+fn add_answers(arguments: &mut PgArguments, group: &[Pending]) -> Result<(), sqlx::error::BoxDynError> {
+    bind_answers(arguments, group.iter().filter_map(|pending| pending.answer.as_ref()))
+}
+
+impl Pending {
+    /// Its idempotency key.
+    fn key(&self) -> Option<(String, String)> {
+        self.answer.as_ref().map(|answer| (answer.scope.clone(), answer.key.clone()))
+    }
 }
 
 fn conflict(append: &Append) -> Error {

@@ -12,8 +12,11 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::{Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork};
+use crate::{
+    Answer, Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
+};
 
+mod answers;
 mod gate;
 mod group_commit;
 mod leases;
@@ -97,8 +100,16 @@ impl EventStore for PgStore {
         read::load(&self.pool, streams).await
     }
 
-    async fn append(&self, append: Append) -> Result<Cursor, Error> {
-        self.appends.append(append).await
+    async fn append_answered(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error> {
+        self.appends.append(append, answer).await
+    }
+
+    async fn answer(&self, scope: &str, key: &str) -> Result<Option<Answer>, Error> {
+        answers::find(&self.pool, scope, key).await
+    }
+
+    async fn forget_answers(&self, age: Duration, limit: usize) -> Result<usize, Error> {
+        answers::forget(&self.pool, age, limit).await
     }
 
     async fn commit(&self, work: UnitOfWork) -> Result<(), Error> {

@@ -30,6 +30,9 @@ pub(super) struct EventRows {
 }
 
 impl EventRows {
+    /// How many arguments they are.
+    pub(super) const ARGUMENTS: usize = 7;
+
     pub(super) fn of<'a>(appends: impl IntoIterator<Item = &'a Append>) -> Self {
         let mut rows = Self::default();
         for append in appends {

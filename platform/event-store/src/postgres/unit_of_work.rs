@@ -10,9 +10,10 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, PgPool};
 use uuid::Uuid;
 
+use super::answers::{self, bind_answers, insert_answers};
 use super::rows::{self, EventRows, insert_events};
 use super::{is_unique_violation, printable, translate};
-use crate::{DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
+use crate::{Answer, DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
 
 /// Raised by the statement itself when not every offset matched: it divides by zero.
 const DIVISION_BY_ZERO: &str = "22012";
@@ -71,7 +72,7 @@ fn build(work: &UnitOfWork) -> Result<Option<Statement>, sqlx::error::BoxDynErro
     if work.appends.iter().any(|append| !append.events.is_empty()) {
         // First, so that its arguments are $1..$7.
         statement.arguments = EventRows::of(&work.appends).into_arguments()?;
-        statement.bound = 7;
+        statement.bound = EventRows::ARGUMENTS;
         statement.part("appended", insert_events!());
     }
     if !work.inbox.is_empty() {
@@ -85,6 +86,12 @@ fn build(work: &UnitOfWork) -> Result<Option<Statement>, sqlx::error::BoxDynErro
     }
     if !work.offsets.is_empty() {
         offsets(&mut statement, &work.offsets)?;
+    }
+    if !work.answers.is_empty() {
+        let insert = insert_answers(statement.bound + 1);
+        bind_answers(&mut statement.arguments, work.answers.iter())?;
+        statement.bound += 6;
+        statement.part("answered", &insert);
     }
     Ok(if statement.parts.is_empty() { None } else { Some(statement) })
 }
@@ -239,6 +246,11 @@ fn headers_json(record: &broker::Record) -> String {
 }
 
 async fn conflict(pool: &PgPool, work: &UnitOfWork, error: sqlx::Error) -> Error {
+    match answers::repeated(pool, &work.answers.iter().collect::<Vec<&Answer>>()).await {
+        Ok(repeated) if repeated.is_empty() => {}
+        Ok(_) => return Error::Repeated,
+        Err(error) => return error,
+    }
     match rows::stale(pool, work.appends.iter()).await {
         Ok(stale) => {
             work.appends.iter().find(|append| stale.contains(&append.stream)).or(work.appends.first()).map_or_else(

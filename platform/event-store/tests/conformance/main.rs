@@ -1,5 +1,6 @@
 //! One suite for every event store: what the runtime relies on holds for each of them.
 
+mod answers;
 mod fixture;
 mod leases;
 mod side_tables;
@@ -42,6 +43,13 @@ conformance! {
         empty_work_is_no_error
         one_of_two_units_for_the_same_offset_wins
         the_last_change_of_a_timer_stands;
+    answers:
+        an_answer_is_written_with_its_append
+        a_repeated_key_fails_only_its_own_append
+        a_conflict_leaves_no_answer
+        of_many_appends_under_one_key_one_is_written
+        a_unit_of_work_with_a_repeated_key_writes_nothing
+        old_answers_are_forgotten;
     leases:
         partitions_are_shared_fairly
         more_owners_than_shares_leave_somebody_waiting

@@ -1,10 +1,10 @@
 //! One decision about two aggregates: both are recorded or neither is.
 
 use cqrs_es::Aggregate;
-use event_store::{Append, Cursor, UnitOfWork};
+use event_store::{Answer, Append, Cursor, UnitOfWork};
 use kernel::{Decide, Idempotent};
 
-use super::{Commands, Error, Executed, TRIES_MAX, append};
+use super::{Commands, Error, Executed, TRIES_MAX, append, not_recorded};
 use crate::Origin;
 use crate::states::{self, Loaded};
 
@@ -19,6 +19,11 @@ struct Decision<A: Decide> {
 }
 
 impl<A: Decide> Decision<A> {
+    /// The sequence that the decision was made at.
+    fn seen(&self) -> u64 {
+        self.loaded.sequence - self.events.len() as u64
+    }
+
     fn executed(self, cursor: Option<Cursor>) -> Executed<A> {
         let cursor = cursor.filter(|_| !self.events.is_empty());
         Executed { state: self.loaded.state, sequence: self.loaded.sequence, events: self.events, cursor }
@@ -39,14 +44,52 @@ impl Commands {
         B: Decide<Error: Into<E>>,
         E: std::error::Error + 'static,
     {
+        self.execute_both_if(first, second, origin, |_, _| Ok(())).await
+    }
+
+    /// As [`Commands::execute_both`], with a look at the sequences of both before each decision is recorded.
+    pub async fn execute_both_if<A, B, E>(
+        &self,
+        first: To<'_, A>,
+        second: To<'_, B>,
+        origin: &Origin,
+        check: impl Fn(u64, u64) -> Result<(), E> + Send + Sync,
+    ) -> Result<(Executed<A>, Executed<B>), Error<E>>
+    where
+        A: Decide<Error: Into<E>>,
+        B: Decide<Error: Into<E>>,
+        E: std::error::Error + 'static,
+    {
+        self.execute_both_answered(first, second, origin, check, &|_, _| None).await
+    }
+
+    /// As [`Commands::execute_both_if`], with the answer recorded in the same transaction, made of the
+    /// states that the decisions lead to; where there was nothing to do it is recorded alone.
+    pub async fn execute_both_answered<A, B, E>(
+        &self,
+        first: To<'_, A>,
+        second: To<'_, B>,
+        origin: &Origin,
+        check: impl Fn(u64, u64) -> Result<(), E> + Send + Sync,
+        answering: &(dyn Fn(&A, &B) -> Option<Answer> + Send + Sync),
+    ) -> Result<(Executed<A>, Executed<B>), Error<E>>
+    where
+        A: Decide<Error: Into<E>>,
+        B: Decide<Error: Into<E>>,
+        E: std::error::Error + 'static,
+    {
         for _ in 0..TRIES_MAX {
             let mut a = self.decide_on::<A, E>(&first, origin).await?;
             let mut b = self.decide_on::<B, E>(&second, origin).await?;
+            check(a.seen(), b.seen()).map_err(Error::Denied)?;
             let appends: Vec<Append> = [a.append.take(), b.append.take()].into_iter().flatten().collect();
+            let answer = answering(&a.loaded.state, &b.loaded.state);
             let Some(last) = appends.last().map(|append| (append.stream.clone(), append.expected)) else {
+                self.record_answer(answer).await.map_err(not_recorded)?;
                 return Ok((a.executed(None), b.executed(None)));
             };
-            match self.store.commit(UnitOfWork { appends, ..UnitOfWork::default() }).await {
+            let answers = answer.into_iter().collect();
+            match self.store.commit(UnitOfWork { appends, answers, ..UnitOfWork::default() }).await {
                 Ok(()) => {
                     // One transaction: where its last event stands, both are passed. It is recorded
                     // whether or not we can tell where.
@@ -57,7 +100,7 @@ impl Commands {
                     return Ok((a.executed(cursor), b.executed(cursor)));
                 }
                 Err(event_store::Error::Conflict { .. }) => {}
-                Err(error) => return Err(Error::NotRecorded(error)),
+                Err(error) => return Err(not_recorded(error)),
             }
         }
         Err(Error::Conflict)
@@ -159,6 +202,18 @@ mod tests {
         let streams = [(StreamId::of::<Left>("x"), 0), (StreamId::of::<Right>("x"), 0)];
         let lengths = store.load(&streams).await.unwrap().iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(lengths, [1, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_check_sees_the_sequences_that_were_decided_at() {
+        let (commands, _, origin) = commands();
+        let both = |seen| {
+            let check = move |a, b| if (a, b) == seen { Ok(()) } else { Err(TooMany) };
+            commands.execute_both_if::<Left, Right, TooMany>(("x", 1), ("x", 0), &origin, check)
+        };
+        assert!(both((0, 0)).await.is_ok());
+        assert!(matches!(both((0, 0)).await, Err(Error::Denied(TooMany))));
+        assert_eq!(both((1, 0)).await.unwrap().0.state, Left(2));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use broker::TopicPartition;
 use chrono::{DateTime, Utc};
 use event_store::{
-    Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
+    Answer, Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -63,8 +63,16 @@ impl EventStore for Gate {
         self.inner.load(streams).await
     }
 
-    async fn append(&self, append: Append) -> Result<Cursor, Error> {
-        self.inner.append(append).await
+    async fn append_answered(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error> {
+        self.inner.append_answered(append, answer).await
+    }
+
+    async fn answer(&self, scope: &str, key: &str) -> Result<Option<Answer>, Error> {
+        self.inner.answer(scope, key).await
+    }
+
+    async fn forget_answers(&self, age: Duration, limit: usize) -> Result<usize, Error> {
+        self.inner.forget_answers(age, limit).await
     }
 
     async fn read_after(&self, after: Cursor, limit: usize) -> Result<Page, Error> {
