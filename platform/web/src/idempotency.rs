@@ -1,0 +1,211 @@
+//! Idempotency keys: a request that is sent again takes effect once and is answered the same.
+//!
+//! A caller sends `Idempotency-Key: <1 to 255 visible ASCII characters>` with a POST. Whoever repeats the request with
+//! the same key (a retry after a lost answer, a double click) gets the first one's answer, byte for byte, with the header
+//! `Idempotency-Replayed: true`. Another request under the same key is refused with 422, `idempotency-key-reused`; one
+//! that comes while the first is still running with 409, `idempotency-key-in-use`. Keys belong to the caller; of callers
+//! without a token, to the route. They are kept for 24 hours at least.
+//!
+//! What is kept, and what is not:
+//!
+//! * An answer is kept if the request took effect. It is written **in the transaction of the effect**: a crash leaves
+//!   both or neither. A request that found its effect already there is answered and kept likewise.
+//! * A refusal is not kept: nothing happened, so the same request may be tried again under the same key once what was
+//!   wrong has changed, and it may then succeed.
+//! * Two instances of a service that get the same key at once both begin; the key is unique in the database, so only one
+//!   of them commits, and the other one answers with what that one did.
+//! * Answers lie in the service's database as they were sent. One that holds personal data must not be kept: answer such
+//!   a request without its [`Ticket`].
+//!
+//! # In a service
+//!
+//! ```ignore
+//! async fn create(
+//!     &self,
+//!     caller: Bearer,
+//!     /// Sent again with the same key, the request takes effect once.
+//!     #[oai(name = "Idempotency-Key")]
+//!     key: IdempotencyKey, // before the body
+//!     body: Json<CreateOrder>,
+//! ) -> Result<Answered<Created>, Problem> {
+//!     self.keys
+//!         .once(&key, Some(&caller.0), |ticket| async move {
+//!             let answering = |order: &Order, _| ticket.answer(|| Created::of(order));
+//!             let executed = self.commands.create_answered(&id, &origin, command, &answering).await?;
+//!             Ok(Created::of(&executed.state))
+//!         })
+//!         .await
+//! }
+//! ```
+//!
+//! Without a key nothing of this costs anything. `runtime::Commands` has an `…_answered` sibling of each of its
+//! functions; whatever commits a unit of work of its own puts the answer into `UnitOfWork::answers`.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_store::{Answer, EventStore};
+use futures::FutureExt;
+use parking_lot::Mutex;
+use poem::IntoResponse;
+
+use crate::Problem;
+use crate::auth::Identity;
+
+mod answered;
+mod key;
+
+pub use answered::Answered;
+pub use key::IdempotencyKey;
+
+use key::Asked;
+
+/// When whoever comes while the first request is running may come again.
+const IN_USE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The keys of one service.
+#[derive(Clone)]
+pub struct Idempotency {
+    store: Arc<dyn EventStore>,
+    running: Arc<Mutex<HashSet<(String, String)>>>,
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idempotency").field("running", &self.running.lock().len()).finish_non_exhaustive()
+    }
+}
+
+/// Proof that a request runs under its key: makes the [`Answer`] that is recorded with the effect. Of a request without a
+/// key it makes none.
+#[derive(Debug, Clone, Default)]
+pub struct Ticket(Option<Arc<Held>>);
+
+#[derive(Debug)]
+struct Held {
+    scope: String,
+    asked: Asked,
+}
+
+/// A key whose request runs in this process; free again when dropped.
+struct Running {
+    all: Arc<Mutex<HashSet<(String, String)>>>,
+    key: (String, String),
+}
+
+impl Idempotency {
+    /// Keys kept in this store.
+    pub fn new(store: Arc<dyn EventStore>) -> Self {
+        Self { store, running: Arc::default() }
+    }
+
+    /// Runs `work` unless the request was answered before, and then gives that answer again.
+    ///
+    /// # Errors
+    /// Those of `work`; the key belongs to another request, or to one that is still running; the store is away.
+    pub async fn once<T, E, F, Fut>(
+        &self,
+        key: &IdempotencyKey,
+        caller: Option<&Identity>,
+        work: F,
+    ) -> Result<Answered<T>, E>
+    where
+        E: From<Problem>,
+        F: FnOnce(Ticket) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let Some(asked) = &key.0 else { return work(Ticket::default()).await.map(Answered::Now) };
+        let scope = match caller {
+            Some(caller) => format!("user:{}", caller.user_id),
+            None => format!("anonymous:{}", asked.operation),
+        };
+        let held = Arc::new(Held { scope, asked: asked.clone() });
+        let _running = self.enter(&held)?;
+        if let Some(answer) = self.answer(&held).await? {
+            return Ok(Answered::Before(answer));
+        }
+        let error = match work(Ticket(Some(Arc::clone(&held)))).await {
+            Ok(answer) => return Ok(Answered::Now(answer)),
+            Err(error) => error,
+        };
+        // Another instance may have been faster, or our own commit's acknowledgement was lost: what is recorded counts.
+        match self.answer(&held).await {
+            Ok(Some(answer)) => Ok(Answered::Before(answer)),
+            Ok(None) | Err(_) => Err(error),
+        }
+    }
+
+    fn enter(&self, held: &Held) -> Result<Running, Problem> {
+        let key = (held.scope.clone(), held.asked.key.clone());
+        if !self.running.lock().insert(key.clone()) {
+            let problem = Problem::conflict("A request with this Idempotency-Key is still running: try again");
+            return Err(problem
+                .kind("idempotency-key-in-use", "The idempotency key is in use")
+                .retry_after(IN_USE_RETRY_AFTER));
+        }
+        Ok(Running { all: Arc::clone(&self.running), key })
+    }
+
+    /// What this request was answered before; an error if it was another request.
+    async fn answer(&self, held: &Held) -> Result<Option<Answer>, Problem> {
+        let found = self.store.answer(&held.scope, &held.asked.key).await.map_err(|error| {
+            if error.is_transient() {
+                tracing::warn!(%error, "an idempotency key cannot be looked up");
+                Problem::unavailable("Temporarily unavailable", IN_USE_RETRY_AFTER)
+            } else {
+                Problem::internal(error)
+            }
+        })?;
+        match found {
+            Some(answer) if answer.fingerprint != held.asked.fingerprint => {
+                let detail = "This Idempotency-Key was used with another request: take a new one";
+                Err(Problem::unprocessable(detail)
+                    .kind("idempotency-key-reused", "The idempotency key was used before")
+                    .field(key::HEADER, "belongs to another request"))
+            }
+            found => Ok(found),
+        }
+    }
+}
+
+impl Ticket {
+    /// What is to be recorded: the response as it will be sent. Its body has to be in memory.
+    pub fn answer<R: IntoResponse>(&self, response: impl FnOnce() -> R) -> Option<Answer> {
+        let held = self.0.as_deref()?;
+        let (parts, body) = response().into_response().into_parts();
+        let Some(Ok(body)) = body.into_bytes().now_or_never() else {
+            tracing::error!("an answer that is not in memory cannot be kept under its idempotency key");
+            return None;
+        };
+        let headers = parts.headers.iter().filter_map(|(name, value)| {
+            let value = value.to_str().ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        });
+        Some(held.answer(parts.status.as_u16(), headers.collect(), body.to_vec()))
+    }
+
+    /// As [`Ticket::answer`], for a gRPC message.
+    pub fn message<M: prost::Message>(&self, message: impl FnOnce() -> M) -> Option<Answer> {
+        let held = self.0.as_deref()?;
+        Some(held.answer(0, Vec::new(), message().encode_to_vec()))
+    }
+}
+
+impl Held {
+    fn answer(&self, status: u16, headers: Vec<(String, String)>, body: Vec<u8>) -> Answer {
+        let Asked { key, fingerprint, .. } = &self.asked;
+        let (scope, key, fingerprint) = (self.scope.clone(), key.clone(), fingerprint.to_vec());
+        Answer { scope, key, fingerprint, status, headers, body }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.all.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests;
