@@ -40,6 +40,14 @@ id!(
     UserId
 );
 id!(
+    /// One login of a user: its refresh tokens are a family.
+    SessionId
+);
+id!(
+    /// An entry of a user's address book.
+    AddressId
+);
+id!(
     /// A product; its stock has the same id.
     ProductId
 );
@@ -54,6 +62,10 @@ id!(
 id!(
     /// A notification: one per message and channel.
     NotificationId
+);
+id!(
+    /// A webhook: an address that news is posted to.
+    WebhookId
 );
 
 impl PaymentId {

@@ -8,7 +8,7 @@ mod money;
 mod quantity;
 
 pub use decide::{Decide, Idempotent, fold};
-pub use ids::{NotificationId, OrderId, PaymentId, ProductId, UserId};
+pub use ids::{AddressId, NotificationId, OrderId, PaymentId, ProductId, SessionId, UserId, WebhookId};
 pub use money::{Currency, Money, MoneyError};
 pub use quantity::{Quantity, QuantityError};
 

@@ -1,29 +1,28 @@
 //! E-mail over SMTP. The address is asked of the user service at the moment of use, and neither kept nor logged.
 
-use anyhow::{Context, ensure};
+mod contacts;
+mod pool;
+mod server;
+
+use anyhow::Context;
 use async_trait::async_trait;
 use domain::notification::{Channel as Kind, Failure};
-use kernel::UserId;
-use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::response::Category;
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use proto::user::user_service_client::UserServiceClient;
-use proto::user::{Contact, GetContactRequest};
-use tonic::Code;
-use tonic::metadata::AsciiMetadataValue;
-use tonic::transport;
+use lettre::{Address, Message};
+use proto::user::Contact;
 
-use crate::channel::{Channel, Notice};
+use crate::channel::{Channel, Notice, Unsent};
 use crate::config::Config;
-use crate::texts;
+use crate::templates::{self, Rendered};
+
+use contacts::Contacts;
+use pool::Pool;
+use server::Server;
 
 /// Sends e-mails.
-///
-/// One connection a mail: a send that runs out of time is dropped with its connection. A pool would hand the
-/// connection, half a mail already said, to the next one.
 pub struct SmtpChannel {
-    server: AsyncSmtpTransport<Tokio1Executor>,
+    pool: Pool,
     from: Mailbox,
     contacts: Contacts,
 }
@@ -32,13 +31,29 @@ impl SmtpChannel {
     /// Sends through the server of this URL.
     ///
     /// # Errors
-    /// If the URL, the sender or the user service's address cannot be read, or there is no internal token.
+    /// If the URL, the sender or the user service's address cannot be read, there is no internal token, or the URL has a
+    /// password and would have it sent in the clear.
     pub fn new(url: &str, config: &Config) -> anyhow::Result<Self> {
-        // Not with the error's own words: they may repeat the password.
-        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url)
-            .map_err(|_| anyhow::anyhow!("the SMTP address cannot be read: it is smtp://user:password@host:port"))?;
         let from = config.from.parse().with_context(|| format!("{:?} is no sender of e-mails", config.from))?;
-        Ok(Self { server: server.build(), from, contacts: Contacts::new(config)? })
+        let server = Server::parse(url, config.smtp_ca.as_deref())?;
+        Ok(Self { pool: Pool::new(server), from, contacts: Contacts::new(config)? })
+    }
+
+    fn mail(&self, notice: Notice<'_>, contact: &Contact) -> Result<Message, Failure> {
+        let address: Address = contact.email.parse().map_err(|_| Failure::NoRecipient)?;
+        let Rendered { subject, text, html } = templates::render(notice.letter, &contact.name).map_err(|error| {
+            tracing::error!(notification.id = %notice.id, %error, "a text cannot be made");
+            Failure::Other
+        })?;
+        Message::builder()
+            // The same at each attempt: a server that had it already can tell.
+            .message_id(Some(format!("<{}@sagashop>", notice.id)))
+            .date(notice.queued_at.into())
+            .from(self.from.clone())
+            .to(Mailbox::new(Some(templates::one_line(&contact.name)), address))
+            .subject(subject)
+            .multipart(MultiPart::alternative_plain_html(text, html))
+            .map_err(|_| Failure::Other)
     }
 }
 
@@ -48,28 +63,22 @@ impl Channel for SmtpChannel {
         Kind::Email
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Failure> {
+    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
         let contact = self.contacts.of(notice.letter.recipient).await?;
-        let address = contact.email.parse().map_err(|_| Failure::NoRecipient)?;
-        let (subject, text) = texts::of(notice.letter, &contact.name);
-        let mail = Message::builder()
-            // The same at each attempt: a server that had it already can tell.
-            .message_id(Some(format!("<{}@sagashop>", notice.id)))
-            .from(self.from.clone())
-            .to(Mailbox::new(Some(contact.name), address))
-            .subject(subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(text)
-            .map_err(|_| Failure::Other)?;
-        self.server.send(mail).await.map(|_| ()).map_err(|error| failure(&error))
+        let mail = self.mail(notice, &contact)?;
+        self.pool.send(&mail).await
+    }
+
+    fn tidy(&self) {
+        self.pool.tidy();
     }
 }
 
-/// The kind of failure; the server's own words may hold the address.
-fn failure(error: &lettre::transport::smtp::Error) -> Failure {
+/// The kind of failure and the server's code: its own words may hold the address.
+fn failed(error: &lettre::transport::smtp::Error) -> Unsent {
     // 55x is about this mail and its mailbox; any other 5xx, as of a login, may be mended meanwhile.
     let about_the_mail = error.status().is_some_and(|code| code.category == Category::MailSystem);
-    if error.is_permanent() && about_the_mail {
+    let failure = if error.is_permanent() && about_the_mail {
         Failure::Refused
     } else if error.status().is_some() {
         Failure::RefusedForNow
@@ -79,39 +88,6 @@ fn failure(error: &lettre::transport::smtp::Error) -> Failure {
         Failure::Other
     } else {
         Failure::Unreachable
-    }
-}
-
-/// Asks the user service where somebody can be reached.
-struct Contacts {
-    client: UserServiceClient<transport::Channel>,
-    authorization: AsciiMetadataValue,
-}
-
-impl Contacts {
-    fn new(config: &Config) -> anyhow::Result<Self> {
-        let token = config.internal_token.as_deref().unwrap_or_default();
-        ensure!(!token.is_empty(), "e-mail needs INTERNAL_TOKEN: without it the user service tells nobody an address");
-        let mut authorization: AsciiMetadataValue =
-            format!("Bearer {token}").parse().map_err(|_| anyhow::anyhow!("INTERNAL_TOKEN is not plain ASCII"))?;
-        authorization.set_sensitive(true);
-        let client = UserServiceClient::new(web::grpc::channel(&config.user_grpc)?);
-        Ok(Self { client, authorization })
-    }
-
-    async fn of(&self, user_id: UserId) -> Result<Contact, Failure> {
-        let mut request = tonic::Request::new(GetContactRequest { user_id: user_id.to_string() });
-        request.metadata_mut().insert("authorization", self.authorization.clone());
-        match self.client.clone().get_contact(request).await {
-            Ok(contact) => Ok(contact.into_inner()),
-            Err(status) => Err(match status.code() {
-                Code::NotFound => Failure::NoRecipient,
-                Code::DeadlineExceeded | Code::Cancelled => Failure::TimedOut,
-                code => {
-                    tracing::warn!(grpc.code = ?code, "a contact could not be asked for");
-                    Failure::Unreachable
-                }
-            }),
-        }
-    }
+    };
+    Unsent::Failed { failure, code: error.status().map(u16::from) }
 }

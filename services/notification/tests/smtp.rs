@@ -1,29 +1,29 @@
-//! E-mail against a mail server and a user service made for the test.
+//! E-mail against a mail server and a user service of the test's own. `smtpd.rs` has the same against one that others
+//! wrote.
 
 mod support;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kernel::{OrderId, UserId};
-use notification_service::{Config, Service, SmtpChannel};
-use proto::user::user_service_server::{UserService, UserServiceServer};
-use proto::user::{Contact, GetContactRequest};
-use support::{Fixture, id, order_confirmed, user_registered};
+use notification_service::{Config, Retry, SmtpChannel};
+use serde_json::json;
+use support::users::{TOKEN, Users};
+use support::{Fixture, PATIENCE, RETRY, Running, config, id, order_cancelled, order_confirmed, order_created, user_registered};
+use testkit::eventually;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
-use web::auth::TokenVerifier;
-
-const TOKEN: &str = "an-internal-token-of-32-characters";
+use web::auth::Role;
 
 #[tokio::test]
-async fn an_e_mail_is_sent_with_a_stable_id_and_the_address_is_kept_nowhere() {
+async fn a_mail_is_sent_again_under_the_same_id_and_the_address_is_nowhere_stored() {
     let fixture = Fixture::new().await;
     let (ada, order) = (UserId(id()), OrderId(id()));
     // Not now, then it takes it.
-    let server = MailServer::start(1).await;
-    let service = start(&fixture, &server, Some(ada)).await;
+    let server = MailServer::start(&[Manner::Refuse("451 not now, ada@example.org")]).await;
+    let (service, users) = start(&fixture, &server).await;
+    users.know(ada, "Ada", "ada@example.org");
     fixture.publish("order_events", vec![order_confirmed(order, ada)]).await;
     fixture.eventually_rows("sent", 2).await;
 
@@ -33,7 +33,9 @@ async fn an_e_mail_is_sent_with_a_stable_id_and_the_address_is_kept_nowhere() {
     for line in ["To: Ada <ada@example.org>", "From: Sagashop <shop@example.org>", "Subject: Your order is confirmed"] {
         assert!(mail.text.contains(line), "{line} is not in\n{}", mail.text);
     }
-    assert!(mail.text.contains("Hello Ada,") && mail.text.contains(&order.to_string()), "{}", mail.text);
+    for part in ["Content-Type: text/plain", "Content-Type: text/html", "Hello Ada,", "20.50 EUR", &order.to_string()] {
+        assert!(mail.text.contains(part), "{part} is not in\n{}", mail.text);
+    }
     let [first] = refused.as_slice() else { panic!("{refused:?}") };
     assert_eq!(first.id(), mail.id());
     let found: String = sqlx::query_scalar("SELECT notification_id::text FROM notifications WHERE channel = 'email'")
@@ -42,83 +44,201 @@ async fn an_e_mail_is_sent_with_a_stable_id_and_the_address_is_kept_nowhere() {
         .unwrap();
     assert_eq!(mail.id(), format!("<{found}@sagashop>"));
 
-    let stored: String = sqlx::query_scalar("SELECT string_agg(e::text, ' ') FROM events e")
-        .fetch_one(&fixture.database.pool)
-        .await
-        .unwrap();
-    assert!(!stored.contains("ada@") && !stored.contains("Ada"), "{stored}");
+    let stored = fixture.stored().await;
+    assert!(!stored.contains("ada@") && !stored.contains("Ada") && stored.contains("451"), "{stored}");
     service.stop().await;
 }
 
 #[tokio::test]
-async fn there_is_no_e_mail_for_a_user_who_is_gone() {
+async fn a_user_who_is_gone_is_skipped_and_a_resend_skips_again() {
     let fixture = Fixture::new().await;
-    let server = MailServer::start(0).await;
-    let service = start(&fixture, &server, None).await;
-    fixture.publish("user_events", vec![user_registered(UserId(id()))]).await;
-    fixture.eventually_rows("gave_up", 1).await;
+    let server = MailServer::start(&[]).await;
+    let (service, users) = start(&fixture, &server).await;
+    let (gone, back) = (UserId(id()), UserId(id()));
+    fixture.publish("user_events", vec![user_registered(gone), user_registered(back)]).await;
+    fixture.eventually_rows("skipped", 2).await;
     assert!(server.mails().is_empty());
+
+    let admin = fixture.token(UserId(id()), Role::Admin);
+    let (_, list) =
+        fixture.call(&service, "GET", "/notifications?status=skipped&channel=email", Some(&admin), None).await;
+    let list = list.as_array().unwrap().clone();
+    assert!(list.iter().all(|one| one["why"] == json!("user_deleted")), "{list:?}");
+    users.know(back, "Bo", "bo@example.org");
+    for one in &list {
+        let path = format!("/notifications/{}/resend", one["id"].as_str().unwrap());
+        let (status, body) = fixture.call(&service, "POST", &path, Some(&admin), None).await;
+        assert_eq!((status, &body["status"]), (202, &json!("queued")));
+    }
+    eventually(PATIENCE, async || server.mails().len() == 1).await;
+    assert_eq!(server.mails()[0].recipient, "<bo@example.org>");
+    fixture.eventually_rows("skipped", 1).await;
+    let path = format!("/notifications?user_id={gone}");
+    let (_, list) = fixture.call(&service, "GET", &path, Some(&admin), None).await;
+    assert_eq!(list.as_array().unwrap().iter().filter(|one| one["status"] == json!("skipped")).count(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_for_good_fails_at_once_and_is_listed() {
+    let fixture = Fixture::new().await;
+    let server = MailServer::start(&[Manner::RefuseRecipient]).await;
+    let (service, users) = start(&fixture, &server).await;
+    let ada = UserId(id());
+    users.know(ada, "Ada", "ada@example.org");
+    fixture.publish("user_events", vec![user_registered(ada)]).await;
+    fixture.eventually_rows("failed", 1).await;
+    assert_eq!((server.mails().len(), server.recipients()), (0, 1));
+
+    let admin = fixture.token(UserId(id()), Role::Admin);
+    let (_, list) = fixture.call(&service, "GET", "/notifications?status=failed", Some(&admin), None).await;
+    let [failed] = list.as_array().unwrap().as_slice() else { panic!("{list}") };
+    assert_eq!((&failed["why"], &failed["attempts"]), (&json!("refused"), &json!(1)));
+    // What the mailbox' owner sees of it: the steps, and no words of the mail server.
+    let path = format!("/notifications/{}", failed["id"].as_str().unwrap());
+    let (status, story) = fixture.call(&service, "GET", &path, Some(&fixture.token(ada, Role::Customer)), None).await;
+    assert_eq!((status, &story["history"][1]["step"]), (200, &json!("failed")), "{story}");
+    assert_eq!(story["history"][1]["code"], json!(550));
+    assert!(!story.to_string().contains("ada@") && !fixture.stored().await.contains("no such user here"));
+    // Once the mailbox is there it is sent, under its own id.
+    let (status, _) = fixture.call(&service, "POST", &format!("{path}/resend"), Some(&admin), None).await;
+    assert_eq!(status, 202);
+    eventually(PATIENCE, async || server.mails().len() == 1).await;
+    assert_eq!(server.mails()[0].id(), format!("<{}@sagashop>", failed["id"].as_str().unwrap()));
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_before_it_answers_gets_the_mail_again_under_the_same_id() {
+    let fixture = Fixture::new().await;
+    let server = MailServer::start(&[Manner::DieAfterTaking, Manner::DieAfterTaking]).await;
+    let (service, users) = start(&fixture, &server).await;
+    let ada = UserId(id());
+    users.know(ada, "Ada", "ada@example.org");
+    fixture.publish("user_events", vec![user_registered(ada)]).await;
+    fixture.eventually_rows("sent", 2).await;
+    let ids: Vec<String> = server.mails().iter().map(Mail::id).collect();
+    assert_eq!(ids.len(), 3);
+    assert!(ids.iter().all(|id| *id == ids[0] && !id.is_empty()), "{ids:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn mails_share_connections() {
+    let fixture = Fixture::new().await;
+    let server = MailServer::start(&[]).await;
+    let (service, users) = start(&fixture, &server).await;
+    for _ in 0..5 {
+        let ada = UserId(id());
+        users.know(ada, "Ada", "ada@example.org");
+        let before = server.mails().len();
+        fixture.publish("user_events", vec![user_registered(ada)]).await;
+        eventually(PATIENCE, async || server.mails().len() == before + 1).await;
+    }
+    fixture.eventually_rows("sent", 10).await;
+    assert_eq!(server.connections(), 1);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_send_that_is_given_up_takes_its_connection_along() {
+    let fixture = Fixture::new().await;
+    // Takes the first mail, and then says nothing for longer than an attempt may take.
+    let server = MailServer::start(&[Manner::Hang]).await;
+    let users = Users::start().await;
+    let channel = SmtpChannel::new(&server.url(), &mail_config(&server, &users)).unwrap();
+    let ada = UserId(id());
+    users.know(ada, "Ada", "ada@example.org");
+    let letter = domain::notification::Letter {
+        channel: domain::notification::Channel::Email,
+        recipient: ada,
+        template: "order_confirmed".to_owned(),
+        order_id: Some(OrderId(id())),
+        webhook_id: None,
+        amount: None,
+        reason: None,
+    };
+    let (one, two) = (letter.id(id()), letter.id(id()));
+    let notice = |id| notification_service::Notice { id, letter: &letter, queued_at: support::now() };
+    let send = async |id| notification_service::Channel::send(&channel, notice(id)).await;
+    assert!(tokio::time::timeout(Duration::from_millis(500), send(one)).await.is_err());
+    send(two).await.unwrap();
+    let sent: Vec<String> = server.mails().iter().map(Mail::id).collect();
+    assert_eq!((sent, server.connections()), (vec![format!("<{two}@sagashop>")], 2));
+    drop(fixture);
+}
+
+#[tokio::test]
+async fn what_a_customer_has_turned_off_is_not_sent() {
+    let fixture = Fixture::new().await;
+    let server = MailServer::start(&[]).await;
+    let (service, users) = start(&fixture, &server).await;
+    let (ada, order) = (UserId(id()), OrderId(id()));
+    users.know(ada, "Ada", "ada@example.org");
+    let token = fixture.token(ada, Role::Customer);
+    let wish = json!({ "preferences": [{ "kind": "order_created", "channel": "email", "enabled": false }] });
+    let (status, chosen) = fixture.call(&service, "PUT", "/notifications/preferences", Some(&token), Some(wish)).await;
+    assert_eq!(status, 200, "{chosen}");
+    fixture.publish("order_events", vec![order_created(order, ada), order_cancelled(order, ada, "out_of_stock")]).await;
+    fixture.eventually_rows("skipped", 1).await;
+    fixture.eventually_rows("sent", 3).await;
+    let mails = server.mails();
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert!(mail.text.contains("Subject: Your order is cancelled") && mail.text.contains("in stock"), "{}", mail.text);
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn a_name_cannot_add_headers_or_markup() {
+    let fixture = Fixture::new().await;
+    let server = MailServer::start(&[]).await;
+    let (service, users) = start(&fixture, &server).await;
+    let eve = UserId(id());
+    users.know(eve, "Eve\r\nBcc: all@example.org\r\n\r\n<script>alert(\"1\")</script>", "eve@example.org");
+    fixture.publish("user_events", vec![user_registered(eve)]).await;
+    fixture.eventually_rows("sent", 2).await;
+    let mails = server.mails();
+    let [mail] = mails.as_slice() else { panic!("{mails:?}") };
+    assert!(!mail.text.lines().any(|line| line.to_ascii_lowercase().starts_with("bcc:")), "{}", mail.text);
+    let html = &mail.text[mail.text.find("text/html").unwrap()..];
+    assert!(!html.contains("<script"), "{html}");
+    assert_eq!(server.recipients(), 1);
     service.stop().await;
 }
 
 #[tokio::test]
 async fn a_configuration_that_cannot_work_is_refused_and_its_secrets_are_not_repeated() {
-    let config = |token: Option<&str>, from: &str| Config {
-        smtp: None,
+    let with = |token: Option<&str>, from: &str| Config {
         from: from.to_owned(),
         user_grpc: "localhost:1".to_owned(),
         internal_token: token.map(str::to_owned),
-        edge: web::EdgeOptions::default(),
+        ..config()
     };
     let fails = |url: &str, config: &Config| format!("{:#}", SmtpChannel::new(url, config).err().unwrap());
-    let good = config(Some(TOKEN), "shop@example.org");
+    let good = with(Some(TOKEN), "shop@example.org");
     let url = "smtp://user:hunter2@localhost:25";
     assert!(SmtpChannel::new(url, &good).is_ok());
     assert!(!fails("mail://user:hunter2@localhost", &good).contains("hunter2"));
-    assert!(fails(url, &config(None, "shop@example.org")).contains("INTERNAL_TOKEN"));
-    assert!(fails(url, &config(Some(TOKEN), "nobody")).contains("nobody"));
+    assert!(fails(url, &with(None, "shop@example.org")).contains("INTERNAL_TOKEN"));
+    assert!(fails(url, &with(Some(TOKEN), "nobody")).contains("nobody"));
+    let no_such_file = Config { smtp_ca: Some("/nowhere.pem".into()), ..good };
+    assert!(fails("smtps://localhost", &no_such_file).contains("/nowhere.pem"));
 }
 
-async fn start(fixture: &Fixture, server: &MailServer, known: Option<UserId>) -> support::Running {
-    let (deps, (listeners, url)) = (fixture.deps(), fixture.listen().await);
-    let shutdown = deps.shutdown.clone();
-    let config = Config {
-        smtp: Some(format!("smtp://{}", server.address)),
+fn mail_config(server: &MailServer, users: &Users) -> Config {
+    Config {
+        smtp: Some(server.url()),
         from: "Sagashop <shop@example.org>".to_owned(),
-        user_grpc: users(known, shutdown.clone()).await,
+        user_grpc: users.address.clone(),
         internal_token: Some(TOKEN.to_owned()),
-        edge: web::EdgeOptions::default(),
-    };
-    let verifier = TokenVerifier::of_signer(&fixture.signer);
-    let service = Service::build(config, deps, listeners, verifier).await.unwrap();
-    Fixture::run(service, url, shutdown)
+        retry: Retry { attempts_max: 6, ..RETRY },
+        ..config()
+    }
 }
 
-/// A user service that knows one user.
-async fn users(known: Option<UserId>, shutdown: CancellationToken) -> String {
-    struct Users(Option<UserId>);
-
-    #[tonic::async_trait]
-    impl UserService for Users {
-        async fn get_contact(&self, request: Request<GetContactRequest>) -> Result<Response<Contact>, Status> {
-            let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-            if shown != Some(&format!("Bearer {TOKEN}")) {
-                return Err(Status::unauthenticated("the internal token is needed"));
-            }
-            match self.0 {
-                Some(user) if user.to_string() == request.get_ref().user_id => {
-                    Ok(Response::new(Contact { name: "Ada".to_owned(), email: "ada@example.org".to_owned() }))
-                }
-                _ => Err(Status::not_found("there is no such user")),
-            }
-        }
-    }
-
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let routes = tonic::service::Routes::new(UserServiceServer::new(Users(known)));
-    tokio::spawn(web::grpc::serve(listener, routes, web::EdgeOptions::default(), shutdown));
-    address
+async fn start(fixture: &Fixture, server: &MailServer) -> (Running, Users) {
+    let users = Users::start().await;
+    (fixture.start_configured(mail_config(server, &users)).await, users)
 }
 
 /// A mail as the server got it.
@@ -134,7 +254,20 @@ impl Mail {
     }
 }
 
-/// As much SMTP as a client needs (RFC 5321). It refuses the first mails for the moment, after it has read them.
+/// What the server does with a mail instead of taking it.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// It reads it and answers so.
+    Refuse(&'static str),
+    /// It knows no such mailbox.
+    RefuseRecipient,
+    /// It keeps it and hangs up.
+    DieAfterTaking,
+    /// It reads it and says nothing more.
+    Hang,
+}
+
+/// As much SMTP as a client needs (RFC 5321).
 struct MailServer {
     address: String,
     kept: Arc<Mutex<Kept>>,
@@ -142,23 +275,32 @@ struct MailServer {
 
 #[derive(Default)]
 struct Kept {
-    to_refuse: usize,
+    /// What happens to the next mails, the last first.
+    manners: Vec<Manner>,
     refused: Vec<Mail>,
     mails: Vec<Mail>,
+    connections: usize,
+    recipients: usize,
 }
 
 impl MailServer {
-    async fn start(to_refuse: usize) -> Self {
+    async fn start(manners: &[Manner]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let kept = Arc::new(Mutex::new(Kept { to_refuse, ..Kept::default() }));
+        let manners = manners.iter().rev().copied().collect();
+        let kept = Arc::new(Mutex::new(Kept { manners, ..Kept::default() }));
         let shared = Arc::clone(&kept);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                shared.lock().unwrap().connections += 1;
                 tokio::spawn(talk(stream, Arc::clone(&shared)));
             }
         });
         Self { address, kept }
+    }
+
+    fn url(&self) -> String {
+        format!("smtp://{}", self.address)
     }
 
     fn mails(&self) -> Vec<Mail> {
@@ -168,6 +310,14 @@ impl MailServer {
     fn refused(&self) -> Vec<Mail> {
         self.kept.lock().unwrap().refused.clone()
     }
+
+    fn connections(&self) -> usize {
+        self.kept.lock().unwrap().connections
+    }
+
+    fn recipients(&self) -> usize {
+        self.kept.lock().unwrap().recipients
+    }
 }
 
 async fn talk(stream: TcpStream, kept: Arc<Mutex<Kept>>) -> std::io::Result<()> {
@@ -176,11 +326,16 @@ async fn talk(stream: TcpStream, kept: Arc<Mutex<Kept>>) -> std::io::Result<()> 
     let mut recipient = String::new();
     writer.write_all(b"220 test\r\n").await?;
     while let Some(line) = lines.next_line().await? {
-        let answer: &[u8] = match line.split(' ').next().unwrap_or_default() {
-            "EHLO" => b"250-test\r\n250 8BITMIME\r\n",
+        let answer = match line.split(' ').next().unwrap_or_default() {
+            "EHLO" => "250-test\r\n250 8BITMIME".to_owned(),
             "RCPT" => {
                 recipient = line.trim_start_matches("RCPT TO:").to_owned();
-                b"250 ok\r\n"
+                let mut kept = kept.lock().unwrap();
+                kept.recipients += 1;
+                match kept.manners.pop_if(|manner| matches!(manner, Manner::RefuseRecipient)) {
+                    Some(_) => format!("550 no such user here: {recipient}"),
+                    None => "250 ok".to_owned(),
+                }
             }
             "DATA" => {
                 writer.write_all(b"354 go on\r\n").await?;
@@ -189,24 +344,45 @@ async fn talk(stream: TcpStream, kept: Arc<Mutex<Kept>>) -> std::io::Result<()> 
                     text.push_str(&line);
                     text.push('\n');
                 }
-                let mail = Mail { recipient: recipient.clone(), text };
-                let mut kept = kept.lock().unwrap();
-                if kept.to_refuse > 0 {
-                    kept.to_refuse -= 1;
-                    kept.refused.push(mail);
-                    b"451 not now\r\n"
-                } else {
-                    kept.mails.push(mail);
-                    b"250 taken\r\n"
+                match take(&kept, Mail { recipient: recipient.clone(), text }) {
+                    Some(answer) => answer.to_owned(),
+                    None if matches!(kept.lock().unwrap().manners.last(), Some(Manner::Hang)) => {
+                        kept.lock().unwrap().manners.pop();
+                        std::future::pending().await
+                    }
+                    None => return Ok(()),
                 }
             }
-            "QUIT" => {
-                writer.write_all(b"221 bye\r\n").await?;
-                return Ok(());
-            }
-            _ => b"250 ok\r\n",
+            "QUIT" => "221 bye".to_owned(),
+            _ => "250 ok".to_owned(),
         };
-        writer.write_all(answer).await?;
+        writer.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        if line == "QUIT" {
+            return Ok(());
+        }
     }
     Ok(())
+}
+
+/// The answer to a mail. None: there is none.
+fn take(kept: &Mutex<Kept>, mail: Mail) -> Option<&'static str> {
+    let mut kept = kept.lock().unwrap();
+    match kept.manners.last().copied() {
+        Some(Manner::Refuse(answer)) => {
+            kept.manners.pop();
+            kept.refused.push(mail);
+            Some(answer)
+        }
+        Some(Manner::DieAfterTaking) => {
+            kept.manners.pop();
+            kept.mails.push(mail);
+            None
+        }
+        // Whoever asks takes it from the list.
+        Some(Manner::Hang) => None,
+        Some(Manner::RefuseRecipient) | None => {
+            kept.mails.push(mail);
+            Some("250 taken")
+        }
+    }
 }

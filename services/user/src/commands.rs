@@ -1,34 +1,54 @@
 //! Commands on users: what is asked, checked against what is known, and recorded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cqrs_es::Aggregate;
-use domain::user::{Account, Command, EmailAddress, Event, PersonName, Role, User};
-use event_store::{Append, EventStore, NewEvent, PgStore, StreamId, UnitOfWork};
-use kernel::{Decide, Idempotent, UserId};
+use domain::user::{self, Account, Command, EmailAddress, User};
+use event_store::PgStore;
+use kernel::UserId;
+use runtime::commands::Executed;
 use runtime::{Commands, Origin};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::config::{Bootstrap, Config};
-use crate::passwords::{self, Passwords};
+use crate::attempts::Attempts;
+use crate::config::Config;
+use crate::passwords::{self, Passwords, Place};
+use crate::persons::{self, Field, PersonKey, Persons, TOMBSTONE};
+use crate::vault::Vault;
 
-/// The stream that holds an address for its user: its first event can be written only once.
-const CLAIM: &str = "email_claim";
+mod addresses;
+mod admin;
+mod claims;
+mod profile;
+mod registering;
+mod sessions;
 
-/// Users and their passwords.
+pub(crate) use addresses::Entry;
+pub(crate) use admin::Changed;
+pub(crate) use registering::Registration;
+pub(crate) use sessions::{Caller, Opened};
+
+/// Users, their passwords and sessions, and the keys of what is personal of them.
 pub(crate) struct Users {
     commands: Commands,
     store: Arc<PgStore>,
     passwords: Passwords,
+    attempts: Attempts,
+    persons: Persons,
+    vault: Vault,
+    refresh_lifetime: Duration,
 }
 
-/// What somebody registers with.
-pub(crate) struct Registration {
-    pub(crate) name: PersonName,
-    pub(crate) email: EmailAddress,
-    pub(crate) password: String,
-    pub(crate) role: Role,
+/// A user, readable.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) user_id: UserId,
+    /// [`TOMBSTONE`] where nothing is left.
+    pub(crate) name: String,
+    pub(crate) email: Option<String>,
+    /// What the events tell; nothing of a deleted user.
+    pub(crate) account: Option<Account>,
 }
 
 /// Why not.
@@ -38,162 +58,158 @@ pub(crate) enum Error {
     Taken,
     #[error("the address and the password do not belong together")]
     WrongCredentials,
-    #[error("there is no such user")]
-    Unknown,
+    #[error("the account is locked")]
+    Locked,
+    #[error("too many passwords were wrong")]
+    TooManyAttempts(Duration),
+    #[error("the session is over")]
+    SessionOver,
+    #[error("only administrators may do this")]
+    Forbidden,
+    #[error("others keep changing it")]
+    Contended,
+    #[error(transparent)]
+    Denied(#[from] user::Error),
     #[error(transparent)]
     Passwords(#[from] passwords::Error),
     #[error(transparent)]
+    Persons(#[from] persons::Error),
+    #[error(transparent)]
     Store(#[from] event_store::Error),
-    #[error("{0}")]
-    Denied(String),
-}
-
-/// The event of a claim's stream.
-#[derive(Debug, Serialize, Deserialize)]
-enum Claim {
-    #[serde(rename = "email_claimed")]
-    Claimed { user_id: UserId },
+    #[error("{0:#}")]
+    Internal(#[from] anyhow::Error),
 }
 
 impl Users {
-    pub(crate) fn new(commands: Commands, store: Arc<PgStore>, config: &Config) -> Self {
-        let passwords = Passwords::new(config.hashing_at_once, config.hashing_queue_max);
-        Self { commands, store, passwords }
-    }
-
-    /// Makes an account; the address is claimed and the user registered in one unit of work.
-    pub(crate) async fn register(&self, registration: Registration, correlation: Uuid) -> Result<Account, Error> {
-        let Registration { name, email, password, role } = registration;
-        // Before the costly part; what decides is the claim below.
-        if self.holder(&email).await?.is_some() {
-            return Err(Error::Taken);
-        }
-        let password_hash = self.passwords.hash(password).await?;
-        let clock = self.commands.clock();
-        let user_id = UserId(clock.new_id());
-        let at = clock.now();
-        let command = Command::Register { user_id, name, email: email.clone(), password_hash, role, at };
-        let decided = User::default().decide(command).map_err(|error| Error::Denied(error.to_string()))?;
-        let Idempotent::Executed(events) = decided else { return Err(Error::Taken) };
-        let origin = Origin::request(correlation, clock.new_id(), format!("user:{user_id}"));
-        let claim = Append {
-            stream: claim(&email),
-            expected: 0,
-            events: vec![NewEvent {
-                event_type: "email_claimed".to_owned(),
-                event_version: "1".to_owned(),
-                payload: json(&Claim::Claimed { user_id }),
-                metadata: origin.metadata(clock),
-            }],
-        };
-        let user = Append {
-            stream: StreamId::of::<User>(user_id.to_string()),
-            expected: 0,
-            events: events
-                .iter()
-                .map(|event: &Event| NewEvent {
-                    event_type: cqrs_es::DomainEvent::event_type(event),
-                    event_version: cqrs_es::DomainEvent::event_version(event),
-                    payload: json(event),
-                    metadata: origin.metadata(clock),
-                })
-                .collect(),
-        };
-        let work = UnitOfWork { appends: vec![claim, user], ..UnitOfWork::default() };
-        match self.store.commit(work).await {
-            Ok(()) => {}
-            Err(event_store::Error::Conflict { .. }) => return Err(Error::Taken),
-            Err(error) => return Err(error.into()),
-        }
-        match kernel::fold::<User>(events) {
-            User::Registered(account) => Ok(account),
-            User::Unknown => Err(Error::Unknown),
+    pub(crate) fn new(
+        commands: Commands,
+        store: Arc<PgStore>,
+        persons: Persons,
+        vault: Vault,
+        config: &Config,
+    ) -> Self {
+        Self {
+            commands,
+            store,
+            passwords: Passwords::new(config.hashing_at_once, config.hashing_queue_max),
+            attempts: Attempts::new(config.login_failures_max, config.login_failures_window),
+            persons,
+            vault,
+            refresh_lifetime: config.refresh_lifetime,
         }
     }
 
-    /// The account, if the password is its own. An unknown address takes as long.
-    pub(crate) async fn login(&self, email: Option<EmailAddress>, password: String) -> Result<Account, Error> {
-        let account = match email {
-            Some(email) => match self.holder(&email).await? {
-                Some(user_id) => self.find(user_id).await?,
-                None => None,
-            },
-            None => None,
-        };
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
-        let right = self.passwords.verify(password, hash).await?;
-        account.filter(|_| right).ok_or(Error::WrongCredentials)
-    }
-
-    /// A user's account.
+    /// A user's account, if they have one.
     pub(crate) async fn find(&self, user_id: UserId) -> Result<Option<Account>, Error> {
-        let (user, _) = self.commands.load::<User>(&user_id.to_string()).await?;
-        Ok(match user {
+        Ok(match self.load(user_id).await? {
             User::Registered(account) => Some(account),
-            User::Unknown => None,
+            User::Unknown | User::Deleted { .. } => None,
         })
     }
 
-    /// Calls the user otherwise.
-    pub(crate) async fn rename(&self, user_id: UserId, name: PersonName, correlation: Uuid) -> Result<Account, Error> {
-        let clock = self.commands.clock();
-        let origin = Origin::request(correlation, clock.new_id(), format!("user:{user_id}"));
-        let command = Command::ChangeName { name, at: clock.now() };
-        let executed = self.commands.execute::<User>(&user_id.to_string(), &origin, command).await;
-        match executed {
-            Ok(executed) => match executed.state {
-                User::Registered(account) => Ok(account),
-                User::Unknown => Err(Error::Unknown),
-            },
-            Err(runtime::commands::Error::Denied(_)) => Err(Error::Unknown),
-            Err(runtime::commands::Error::Conflict) => Err(Error::Denied("others keep changing it".to_owned())),
-            Err(runtime::commands::Error::NotRecorded(error)) => Err(error.into()),
+    /// Anybody who ever had an account; of a deleted user the tombstone.
+    pub(crate) async fn person(&self, user_id: UserId) -> Result<Option<Person>, Error> {
+        Ok(match self.load(user_id).await? {
+            User::Unknown => None,
+            User::Registered(account) => Some(self.open(account).await?),
+            User::Deleted { user_id } => Some(Person::deleted(user_id)),
+        })
+    }
+
+    async fn load(&self, user_id: UserId) -> Result<User, Error> {
+        Ok(self.commands.load::<User>(&user_id.to_string()).await?.0)
+    }
+
+    /// The account with what is personal of it.
+    pub(crate) async fn open(&self, account: Account) -> Result<Person, Error> {
+        let key = self.persons.find(account.user_id).await?;
+        Ok(Person::opened(account, key.as_ref()))
+    }
+
+    /// The key of somebody who has an account; without it they were deleted a moment ago.
+    async fn key(&self, user_id: UserId) -> Result<PersonKey, Error> {
+        self.persons.find(user_id).await?.ok_or(Error::Denied(user::Error::Deleted))
+    }
+
+    async fn execute(&self, user_id: UserId, origin: &Origin, command: Command) -> Result<Executed<User>, Error> {
+        self.commands.execute::<User>(&user_id.to_string(), origin, command).await.map_err(Error::from)
+    }
+
+    /// The account after a command.
+    async fn change(&self, user_id: UserId, origin: &Origin, command: Command) -> Result<Account, Error> {
+        match self.execute(user_id, origin, command).await?.state {
+            User::Registered(account) => Ok(account),
+            User::Unknown | User::Deleted { .. } => Err(Error::Denied(user::Error::Unknown)),
         }
+    }
+
+    fn origin(&self, correlation: Uuid, actor: UserId) -> Origin {
+        Origin::request(correlation, self.commands.clock().new_id(), format!("user:{actor}"))
     }
 
     /// Now, and an id for what is made now.
     pub(crate) fn moment(&self) -> (chrono::DateTime<chrono::Utc>, Uuid) {
-        (self.commands.clock().now(), self.commands.clock().new_id())
+        (self.now(), self.commands.clock().new_id())
     }
 
-    /// Makes the account unless its address has one.
-    pub(crate) async fn bootstrap(&self, account: &Bootstrap) -> anyhow::Result<()> {
-        let registration = Registration {
-            name: account.name.parse().map_err(|error| anyhow::anyhow!("the account's name: {error}"))?,
-            email: account.email.parse().map_err(|error| anyhow::anyhow!("the account's address {error}"))?,
-            password: account.password.clone(),
-            role: account.role,
-        };
-        match self.register(registration, self.commands.clock().new_id()).await {
-            Ok(_) | Err(Error::Taken) => Ok(()),
-            Err(error) => Err(error.into()),
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.commands.clock().now()
+    }
+
+    /// A place to hash for this account, unless too many of its passwords were wrong. Asked again once there is a
+    /// place: of many guesses at once no more are tried than of as many one after the other.
+    async fn attempt(&self, attempted: Uuid) -> Result<Place, Error> {
+        let admitted = || self.attempts.refused(attempted).map_or(Ok(()), |wait| Err(Error::TooManyAttempts(wait)));
+        admitted()?;
+        let place = self.passwords.place().await?;
+        admitted()?;
+        Ok(place)
+    }
+
+    /// A place to hash, if the password is the account's.
+    async fn confirm(&self, account: &Account, password: String) -> Result<Place, Error> {
+        let attempted = account.user_id.0;
+        let place = self.attempt(attempted).await?;
+        let (place, right) = place.verify(password, Some(account.password_hash.clone())).await?;
+        if !right {
+            self.attempts.failed(attempted);
+            return Err(Error::WrongCredentials);
         }
+        self.attempts.succeeded(attempted);
+        Ok(place)
     }
 
     /// Whose the address is.
     async fn holder(&self, email: &EmailAddress) -> Result<Option<UserId>, Error> {
-        let events = self.store.load(&[(claim(email), 0)]).await?.pop().unwrap_or_default();
-        let Some(first) = events.first() else { return Ok(None) };
-        let Claim::Claimed { user_id } =
-            serde_json::from_str(&first.payload).map_err(|error| event_store::Error::Undecodable {
-                stream: CLAIM.to_owned(),
-                sequence: first.sequence,
-                error: error.to_string(),
-            })?;
-        Ok(Some(user_id))
+        Ok(claims::load(&self.store, self.vault.email_id(email)?).await?.holder)
     }
 }
 
-/// The stream's id is a hash: the address itself stands in the user's stream alone.
-fn claim(email: &EmailAddress) -> StreamId {
-    let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("mailto:{email}").as_bytes());
-    StreamId { aggregate_type: CLAIM, aggregate_id: id.to_string() }
+impl Person {
+    pub(crate) fn opened(account: Account, key: Option<&PersonKey>) -> Self {
+        let name = key.and_then(|key| key.open(Field::Name, &account.name));
+        let email = key.and_then(|key| key.open(Field::Email, &account.email));
+        let name = name.unwrap_or_else(|| TOMBSTONE.to_owned());
+        Self { user_id: account.user_id, name, email, account: Some(account) }
+    }
+
+    fn deleted(user_id: UserId) -> Self {
+        Self { user_id, name: TOMBSTONE.to_owned(), email: None, account: None }
+    }
 }
 
-/// # Panics
-/// If the event cannot be written as JSON: they are plain structures that can.
-fn json(event: &impl Serialize) -> String {
-    serde_json::to_string(event).expect("events are plain JSON structures")
+impl<E> From<runtime::commands::Error<E>> for Error
+where
+    E: std::error::Error + 'static,
+    Error: From<E>,
+{
+    fn from(error: runtime::commands::Error<E>) -> Self {
+        match error {
+            runtime::commands::Error::Denied(error) => error.into(),
+            runtime::commands::Error::Conflict => Self::Contended,
+            runtime::commands::Error::NotRecorded(error) => error.into(),
+        }
+    }
 }
 
 /// The read model follows users only.

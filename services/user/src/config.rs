@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use domain::user::Role;
 
-/// The shortest internal token that is accepted: it opens personal data to the other services.
-const INTERNAL_TOKEN_BYTES_MIN: usize = 32;
+use crate::vault::MasterKey;
 
 /// The user service's configuration.
 #[derive(Clone)]
 pub struct Config {
-    /// How long an access token is good.
+    /// Wraps the keys of persons and of tokens.
+    pub master_key: MasterKey,
+    /// How long an access token is good. So long other services let in who was locked or has logged out.
     pub token_lifetime: Duration,
+    /// How long a login lasts, however often its tokens are refreshed.
+    pub refresh_lifetime: Duration,
+    /// Wrong passwords for one account before it rests.
+    pub login_failures_max: u32,
+    /// The time within which they are counted, and for which the account rests.
+    pub login_failures_window: Duration,
     /// Passwords hashed at once; each takes 19 MiB and tens of milliseconds of a core.
     pub hashing_at_once: usize,
     /// Requests that may wait for a place to hash; more are shed with 503.
     pub hashing_queue_max: usize,
-    /// What other services show to learn a user's address. None: nobody may.
+    /// The secret of the service tokens by which others may ask where to reach a user. None: nobody may.
     pub internal_token: Option<String>,
     /// Accounts that are made when their address has none.
     pub bootstrap: Vec<Bootstrap>,
@@ -37,24 +44,20 @@ pub struct Bootstrap {
     pub role: Role,
 }
 
-impl Default for Config {
-    fn default() -> Self {
+impl Config {
+    /// What is usual, with this master key.
+    pub fn new(master_key: MasterKey) -> Self {
         Self {
-            token_lifetime: Duration::from_secs(24 * 60 * 60),
+            master_key,
+            token_lifetime: Duration::from_secs(15 * 60),
+            refresh_lifetime: Duration::from_secs(30 * 24 * 60 * 60),
+            login_failures_max: 10,
+            login_failures_window: Duration::from_secs(15 * 60),
             hashing_at_once: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             hashing_queue_max: 64,
             internal_token: None,
             bootstrap: Vec::new(),
             edge: web::EdgeOptions::default(),
         }
-    }
-}
-
-impl Config {
-    /// A service with a weak secret does not start.
-    pub(crate) fn check(&self) -> anyhow::Result<()> {
-        let weak = self.internal_token.as_ref().is_some_and(|token| token.len() < INTERNAL_TOKEN_BYTES_MIN);
-        anyhow::ensure!(!weak, "INTERNAL_TOKEN is too short: it needs at least {INTERNAL_TOKEN_BYTES_MIN} characters");
-        Ok(())
     }
 }

@@ -2,52 +2,84 @@
 
 use std::sync::Arc;
 
-use proto::user::user_service_server::UserService;
-use proto::user::{Contact, GetContactRequest};
+use kernel::AddressId;
+use proto::user::user_service_server::{UserService, UserServiceServer};
+use proto::user::{Address, Contact, GetAddressRequest, GetContactRequest};
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use web::auth::ServiceTokens;
 
-use crate::commands::Users;
+use crate::commands::{Error, Users};
 
-/// Answers where a user can be reached, to whoever shows the internal token.
+/// The service, its health, and what it consists of, for whoever has no .proto file.
+pub(crate) async fn routes(contacts: Contacts) -> anyhow::Result<Routes> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<UserServiceServer<Contacts>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .build_v1()?;
+    Ok(Routes::new(UserServiceServer::new(contacts)).add_service(health).add_service(reflection))
+}
+
+/// Answers where a user can be reached, to whoever shows a service token.
 pub(crate) struct Contacts {
     users: Arc<Users>,
-    internal_token: Option<String>,
+    services: Option<ServiceTokens>,
 }
 
 impl Contacts {
-    pub(crate) fn new(users: Arc<Users>, internal_token: Option<String>) -> Self {
-        Self { users, internal_token }
+    pub(crate) fn new(users: Arc<Users>, services: Option<ServiceTokens>) -> Self {
+        Self { users, services }
     }
 
-    fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let shown = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-        let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        let right = self.internal_token.as_ref().is_some_and(|token| same(token.as_bytes(), shown.as_bytes()));
-        if right { Ok(()) } else { Err(Status::unauthenticated("the internal token is needed")) }
+    fn authorize(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        match &self.services {
+            Some(services) => services.authenticate(metadata).map(|_| ()),
+            None => Err(Status::unauthenticated("no service is known here: INTERNAL_TOKEN is not set")),
+        }
     }
-}
-
-/// Compares in a time that does not tell where they differ.
-fn same(left: &[u8], right: &[u8]) -> bool {
-    left.len() == right.len() && left.iter().zip(right).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
 #[tonic::async_trait]
 impl UserService for Contacts {
     async fn get_contact(&self, request: Request<GetContactRequest>) -> Result<Response<Contact>, Status> {
-        self.authorize(&request)?;
+        self.authorize(request.metadata())?;
         let user_id =
             request.get_ref().user_id.parse().map_err(|_| Status::invalid_argument("user_id is not a UUID"))?;
-        match self.users.find(user_id).await {
-            Ok(Some(account)) => Ok(Response::new(Contact {
-                name: account.name.as_str().to_owned(),
-                email: account.email.as_str().to_owned(),
-            })),
-            Ok(None) => Err(Status::not_found("there is no such user")),
-            Err(error) => {
-                tracing::warn!(%error, "a contact could not be read");
-                Err(Status::unavailable("users cannot be read at present"))
-            }
-        }
+        let person = self.users.person(user_id).await.map_err(refusal)?;
+        let known = person.and_then(|person| Some((person.name, person.email?, person.account?)));
+        let (name, email, account) = known.ok_or_else(|| Status::not_found("there is no such user"))?;
+        let locale = account.locale.map(|locale| locale.as_str().to_owned()).unwrap_or_default();
+        Ok(Response::new(Contact { name, email, locale }))
     }
+
+    async fn get_address(&self, request: Request<GetAddressRequest>) -> Result<Response<Address>, Status> {
+        self.authorize(request.metadata())?;
+        let GetAddressRequest { user_id, address_id } = request.get_ref();
+        let user_id = user_id.parse().map_err(|_| Status::invalid_argument("user_id is not a UUID"))?;
+        let address_id: AddressId =
+            address_id.parse().map_err(|_| Status::invalid_argument("address_id is not a UUID"))?;
+        let none = || Status::not_found("there is no such address");
+        let account = self.users.find(user_id).await.map_err(refusal)?.ok_or_else(none)?;
+        let entry = self.users.address(&account, address_id).await.map_err(refusal)?.ok_or_else(none)?;
+        let address = entry.address;
+        let optional = |line: Option<domain::user::address::AddressLine>| {
+            line.map(|line| line.as_str().to_owned()).unwrap_or_default()
+        };
+        Ok(Response::new(Address {
+            recipient: address.recipient.as_str().to_owned(),
+            line1: address.line1.as_str().to_owned(),
+            line2: optional(address.line2),
+            postal_code: address.postal_code.as_str().to_owned(),
+            city: address.city.as_str().to_owned(),
+            region: optional(address.region),
+            country: address.country.as_str().to_owned(),
+        }))
+    }
+}
+
+fn refusal(error: Error) -> Status {
+    tracing::warn!(%error, "a user could not be read");
+    Status::unavailable("users cannot be read at present")
 }

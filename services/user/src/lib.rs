@@ -1,24 +1,37 @@
-//! The user service: registration, login, profiles, and the keys that access tokens are signed with.
+//! The user service: accounts, sessions, address books, and the keys that access tokens are signed with.
+//!
+//! What is personal (name, address, address book) is stored in this service's events alone, there as ciphertext under a
+//! key per person; [`MasterKey`] wraps those keys. Whoever is deleted loses theirs, and nothing can be read any more.
 
 use std::sync::Arc;
 
-use proto::user::user_service_server::UserServiceServer;
 use runtime::{Deps, Host};
 use tokio::net::TcpListener;
-use web::auth::TokenVerifier;
+use web::auth::{ServiceTokens, TokenVerifier};
 
+mod attempts;
 mod commands;
 mod config;
 mod grpc;
 mod keys;
+mod offline;
 mod passwords;
+mod persons;
 mod projection;
 mod publish;
 mod queries;
 mod rest;
+mod vault;
 
 pub use config::{Bootstrap, Config};
+pub use offline::create_account;
 pub use publish::Publisher;
+pub use vault::MasterKey;
+
+/// The keys of access tokens, for operators.
+pub mod signing_keys {
+    pub use crate::keys::{SigningKey, State, list, retire, rotate};
+}
 
 /// The tables of its read model and its keys.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -43,33 +56,34 @@ impl Service {
     /// # Errors
     /// If the database is away or cannot be migrated, or the configuration cannot be used.
     pub async fn build(config: Config, deps: Deps, listeners: Listeners) -> anyhow::Result<Self> {
-        config.check()?;
+        let secret = config.internal_token.as_deref();
+        let services = secret.map(|secret| ServiceTokens::from_secret(secret, "user")).transpose()?;
+        let vault = vault::Vault::new(&config.master_key)?;
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let mut host = Host::new("user", deps);
-        let pool = host.deps().pool.clone();
-        let signer = keys::signer(&pool, host.deps().clock.as_ref()).await?;
-        let users = Arc::new(commands::Users::new(host.commands(), host.store(), &config));
+        let Deps { pool, clock, shutdown, .. } = host.deps().clone();
+        let keys = Arc::new(keys::KeyRing::open(pool.clone(), vault.clone(), clock.as_ref()).await?);
+        let persons = persons::Persons::new(pool.clone(), vault.clone());
+        let queries = queries::Queries::new(pool.clone(), persons.clone());
+        let users = Arc::new(commands::Users::new(host.commands(), host.store(), persons, vault, &config));
         for account in &config.bootstrap {
             users.bootstrap(account).await?;
         }
         host.relay(publish::Publisher);
-        host.projection(Arc::new(projection::Users));
-        let verifier = TokenVerifier::of_signer(&signer);
-        let api = rest::Api::new(Arc::clone(&users), signer, config.token_lifetime);
-        let app = web::App::new("user-service", rest::TITLE, api).options(config.edge.clone()).guarded("/register").guarded("/login").verifier(verifier).check("database", move || {
-            let pool = pool.clone();
-            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-        });
-        let contacts = UserServiceServer::new(grpc::Contacts::new(users, config.internal_token));
-        let shutdown = host.deps().shutdown.clone();
+        let projection = host.projection(Arc::new(projection::Users));
+        host.spawn("signing keys", Arc::clone(&keys).follow(shutdown.clone()));
+
+        let verifier = TokenVerifier::from_source(keys::Ring(Arc::clone(&keys)));
+        let routes = grpc::routes(grpc::Contacts::new(Arc::clone(&users), services)).await?;
+        let parts = rest::Parts { users, queries, keys, token_lifetime: config.token_lifetime, projection };
+        let app = rest::app(parts, pool, &config.edge).verifier(verifier);
+        let stop = shutdown.clone();
         host.spawn("http", async move {
-            if let Err(error) = web::serve(listeners.http, app, shutdown).await {
+            if let Err(error) = web::serve(listeners.http, app, stop).await {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });
-        let shutdown = host.deps().shutdown.clone();
         host.spawn("grpc", async move {
-            let routes = tonic::service::Routes::new(contacts);
             if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(%error, "the gRPC server ended");
             }

@@ -1,7 +1,9 @@
-//! The read model of users.
+//! The read model of users. What is personal comes and stays as ciphertext.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use domain::user::{Event, User};
+use domain::user::{Event, Role, Sealed, User};
 use event_store::RecordedEvent;
 use runtime::Projection;
 use sqlx::PgConnection;
@@ -11,6 +13,15 @@ use crate::commands::is_user;
 
 /// Follows the user store.
 pub(crate) struct Users;
+
+/// What a page of events means for one row.
+#[derive(Default)]
+struct Change {
+    name: Option<Sealed>,
+    role: Option<Role>,
+    status: Option<&'static str>,
+    sequence: i64,
+}
 
 #[async_trait]
 impl Projection for Users {
@@ -23,50 +34,94 @@ impl Projection for Users {
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
-        let (mut ids, mut names, mut emails, mut roles, mut times) = (vec![], vec![], vec![], vec![], vec![]);
-        let mut renamed: Vec<(Uuid, String, i64)> = Vec::new();
-        for event in events {
-            match event.decode::<User>()? {
-                Event::UserRegistered { user_id, name, email, role, at, .. } => {
-                    ids.push(user_id.0);
-                    names.push(name.as_str().to_owned());
-                    emails.push(email.as_str().to_owned());
-                    roles.push(role.as_str());
-                    times.push(at);
-                }
-                Event::NameChanged { name, .. } => {
-                    let id = Uuid::parse_str(&event.aggregate_id)?;
-                    renamed.retain(|(other, ..)| *other != id);
-                    renamed.push((id, name.as_str().to_owned(), i64::try_from(event.sequence)?));
-                }
+        let mut registered = Vec::new();
+        let mut changes: BTreeMap<Uuid, Change> = BTreeMap::new();
+        for recorded in events {
+            let event = recorded.decode::<User>()?;
+            if let Event::UserRegistered { .. } = event {
+                registered.push(event);
+                continue;
+            }
+            let change = changes.entry(Uuid::parse_str(&recorded.aggregate_id)?).or_default();
+            change.sequence = i64::try_from(recorded.sequence)?;
+            match event {
+                Event::NameChanged { name, .. } => change.name = Some(name),
+                Event::RoleChanged { role, .. } => change.role = Some(role),
+                Event::UserLocked { .. } => change.status = Some("locked"),
+                Event::UserUnlocked { .. } => change.status = Some("active"),
+                Event::UserDeleted { .. } => change.status = Some("deleted"),
+                _ => {}
             }
         }
-        if !ids.is_empty() {
-            sqlx::query(
-                "INSERT INTO users (user_id, name, email, role, created_at, sequence)
-                 SELECT *, 1 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(ids)
-            .bind(names)
-            .bind(emails)
-            .bind(roles)
-            .bind(times)
-            .execute(&mut *connection)
-            .await?;
-        }
-        if !renamed.is_empty() {
-            sqlx::query(
-                "UPDATE users u SET name = r.name, sequence = r.sequence
-                   FROM UNNEST($1::uuid[], $2::text[], $3::bigint[]) AS r(user_id, name, sequence)
-                  WHERE u.user_id = r.user_id",
-            )
-            .bind(renamed.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
-            .bind(renamed.iter().map(|(_, name, _)| name.clone()).collect::<Vec<_>>())
-            .bind(renamed.iter().map(|(.., sequence)| *sequence).collect::<Vec<_>>())
-            .execute(connection)
-            .await?;
-        }
-        Ok(())
+        insert(connection, registered).await?;
+        update(connection, changes).await
     }
+}
+
+async fn insert(connection: &mut PgConnection, registered: Vec<Event>) -> anyhow::Result<()> {
+    let (mut ids, mut names, mut emails, mut roles, mut times) = (vec![], vec![], vec![], vec![], vec![]);
+    for event in registered {
+        if let Event::UserRegistered { user_id, name, email, role, at, .. } = event {
+            ids.push(user_id.0);
+            names.push(String::from(name));
+            emails.push(String::from(email));
+            roles.push(role.as_str());
+            times.push(at);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO users (user_id, name, email, role, created_at, status, sequence)
+         SELECT *, 'active', 1 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(ids)
+    .bind(names)
+    .bind(emails)
+    .bind(roles)
+    .bind(times)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn update(connection: &mut PgConnection, changes: BTreeMap<Uuid, Change>) -> anyhow::Result<()> {
+    let (mut ids, mut names, mut roles, mut statuses, mut sequences) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut deleted = Vec::new();
+    for (id, change) in changes {
+        if change.status == Some("deleted") {
+            deleted.push(id);
+        }
+        ids.push(id);
+        names.push(change.name.map(String::from));
+        roles.push(change.role.map(Role::as_str));
+        statuses.push(change.status);
+        sequences.push(change.sequence);
+    }
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE users u
+            SET name = CASE WHEN c.status = 'deleted' THEN NULL ELSE COALESCE(c.name, u.name) END,
+                email = CASE WHEN c.status = 'deleted' THEN NULL ELSE u.email END,
+                role = COALESCE(c.role, u.role), status = COALESCE(c.status, u.status), sequence = c.sequence
+           FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+                AS c(user_id, name, role, status, sequence)
+          WHERE u.user_id = c.user_id",
+    )
+    .bind(ids)
+    .bind(names)
+    .bind(roles)
+    .bind(statuses)
+    .bind(sequences)
+    .execute(&mut *connection)
+    .await?;
+    // Whoever deleted them has done so already, unless its process died on the way.
+    if !deleted.is_empty() {
+        sqlx::query("DELETE FROM person_keys WHERE user_id = ANY($1)").bind(deleted).execute(connection).await?;
+    }
+    Ok(())
 }

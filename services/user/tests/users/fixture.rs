@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Broker, FetchLimits, MemoryBroker, Stored, TopicPartition};
+use domain::user::Role;
 use event_schemas::topics;
 use reqwest::{Client, Method};
 use runtime::Deps;
@@ -12,7 +13,7 @@ use testkit::postgres::TestDatabase;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use user_service::{Config, Listeners, Service};
+use user_service::{Bootstrap, Config, Listeners, MasterKey, Service};
 use web::auth::TokenSigner;
 
 const PARTITIONS: i32 = 2;
@@ -22,6 +23,15 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The password of every account that a test does not give another.
 pub const PASSWORD: &str = "correct horse battery";
+
+/// What each test's service wraps its keys with.
+pub const MASTER_KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// A configuration as tests start from.
+pub fn config() -> Config {
+    let master_key: MasterKey = MASTER_KEY.parse().unwrap();
+    Config { edge: web::EdgeOptions::development(), ..Config::new(master_key) }
+}
 
 pub struct Shop {
     pub http: String,
@@ -48,7 +58,7 @@ impl Answer {
 
     /// A problem without what tells one request from another.
     pub fn anonymous(mut self) -> Value {
-        for own in ["instance", "correlation_id"] {
+        for own in ["instance", "correlation_id", "request_id", "trace_id"] {
             self.body.as_object_mut().and_then(|problem| problem.remove(own));
         }
         self.body
@@ -61,7 +71,7 @@ impl Answer {
 
 impl Shop {
     pub async fn open() -> Self {
-        Self::open_with(Config::default(), testkit::postgres::database().await).await
+        Self::open_with(config(), testkit::postgres::database().await).await
     }
 
     pub async fn open_with(config: Config, database: TestDatabase) -> Self {
@@ -103,8 +113,8 @@ impl Shop {
         let response = request.send().await.unwrap();
         let status = response.status().as_u16();
         let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
-        Answer { status, body }
+        let body = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
+        Answer { status, body: body.unwrap_or_else(|_| panic!("{status}: {text}")) }
     }
 
     /// A new account; its id.
@@ -125,11 +135,42 @@ impl Shop {
         answer.text("token").to_owned()
     }
 
-    /// The service's own signer: to make tokens that it would not give.
+    /// Answers of a login: its access token and its refresh token.
+    pub async fn session(&self, email: &str, password: &str) -> (String, String) {
+        let answer = self.try_login(email, password).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        (answer.text("token").to_owned(), answer.text("refresh_token").to_owned())
+    }
+
+    pub async fn try_refresh(&self, token: &str) -> Answer {
+        self.post("/refresh", &json!({ "refresh_token": token })).await
+    }
+
+    /// An administrator and their access token.
+    pub async fn administrator(&self) -> (String, String) {
+        let account = Bootstrap {
+            name: "Operator".to_owned(),
+            email: "operator@example.com".to_owned(),
+            password: PASSWORD.to_owned(),
+            role: Role::Admin,
+        };
+        let id = user_service::create_account(&self.database.pool, &config(), &account).await.unwrap();
+        (id.to_string(), self.login("operator@example.com", PASSWORD).await)
+    }
+
+    /// A signer that the service takes for its own: to make tokens that it would not give.
     pub async fn signer(&self) -> TokenSigner {
-        let (kid, seed): (String, Vec<u8>) =
-            sqlx::query_as("SELECT kid, seed FROM signing_keys").fetch_one(&self.database.pool).await.unwrap();
-        TokenSigner::from_seed(&seed.try_into().unwrap(), kid).unwrap()
+        let signer = TokenSigner::from_seed(&[5; 32], "published").unwrap();
+        sqlx::query(
+            "INSERT INTO signing_keys (kid, state, public_key, wrapped_seed, master_id, created_at)
+             SELECT $1, 'published', $2, wrapped_seed, master_id, created_at FROM signing_keys WHERE state = 'active'",
+        )
+        .bind(signer.kid())
+        .bind(signer.public_key().as_slice())
+        .execute(&self.database.pool)
+        .await
+        .unwrap();
+        signer
     }
 
     /// Everything on the broker, whatever its topic.
@@ -145,15 +186,27 @@ impl Shop {
         records
     }
 
-    /// How many events the store has.
+    /// How many events the store has of users and the claims on their addresses.
     pub async fn events(&self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM events").fetch_one(&self.database.pool).await.unwrap()
+        let count = "SELECT count(*) FROM events WHERE aggregate_type IN ('user', 'email_claim')";
+        sqlx::query_scalar(count).fetch_one(&self.database.pool).await.unwrap()
     }
 
-    /// Names, addresses and roles in the read model, by address.
-    pub async fn rows(&self) -> Vec<(String, String, String)> {
-        let rows = sqlx::query_as("SELECT name, email, role FROM users ORDER BY email");
+    /// Roles and statuses in the read model, by age.
+    pub async fn rows(&self) -> Vec<(String, String)> {
+        let rows = sqlx::query_as("SELECT role, status FROM users ORDER BY user_id");
         rows.fetch_all(&self.database.pool).await.unwrap()
+    }
+
+    /// Every text that the service has stored anywhere, in lower case.
+    pub async fn stored(&self) -> String {
+        let mut all = String::new();
+        for table in ["events", "users", "person_keys", "signing_keys", "checkpoints", "snapshots", "dead_letters"] {
+            let query = format!("SELECT t::text FROM {table} t");
+            let rows = sqlx::query_scalar::<_, String>(&query);
+            all.push_str(&rows.fetch_all(&self.database.pool).await.unwrap().join("\n").to_lowercase());
+        }
+        all
     }
 }
 

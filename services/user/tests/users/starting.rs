@@ -3,17 +3,17 @@ use domain::user::Role;
 use serde_json::{Value, json};
 use testkit::postgres::database;
 use tokio_util::sync::CancellationToken;
-use user_service::{Bootstrap, Config, Service, openapi};
+use user_service::{Bootstrap, Config, MasterKey, Service, openapi};
 use web::auth::{self, TokenVerifier};
 
-use crate::fixture::{PASSWORD, Shop, deps, listeners};
+use crate::fixture::{PASSWORD, Shop, config, deps, listeners};
 
 fn admin(email: &str, password: &str) -> Bootstrap {
     Bootstrap { name: "Operator".to_owned(), email: email.to_owned(), password: password.to_owned(), role: Role::Admin }
 }
 
 fn with_admin(password: &str) -> Config {
-    Config { bootstrap: vec![admin("admin@example.com", password)], ..Config::default() }
+    Config { bootstrap: vec![admin("admin@example.com", password)], ..config() }
 }
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_restart_keeps_the_key_and_the_accounts() {
     let profile = shop.get("/profile", Some(&token)).await.body;
     let keys = shop.get("/.well-known/jwks.json", None).await.body;
 
-    let shop = Shop::open_with(Config::default(), shop.close().await).await;
+    let shop = Shop::open_with(config(), shop.close().await).await;
     assert_eq!(shop.get("/.well-known/jwks.json", None).await.body, keys);
     let again = shop.get("/profile", Some(&token)).await;
     assert_eq!((again.status, again.body), (200, profile));
@@ -68,15 +68,26 @@ async fn a_configuration_that_cannot_be_right_does_not_start() {
     let database = database().await;
     let (broker, shutdown) = (MemoryBroker::new(), CancellationToken::new());
     for (config, says) in [
-        (Config { internal_token: Some("short".to_owned()), ..Config::default() }, "INTERNAL_TOKEN"),
-        (Config { internal_token: Some(String::new()), ..Config::default() }, "INTERNAL_TOKEN"),
-        (Config { bootstrap: vec![admin("nobody", PASSWORD)], ..Config::default() }, "address"),
+        (Config { internal_token: Some("short".to_owned()), ..config() }, "INTERNAL_TOKEN"),
+        (Config { internal_token: Some(String::new()), ..config() }, "INTERNAL_TOKEN"),
+        (Config { bootstrap: vec![admin("nobody", PASSWORD)], ..config() }, "address"),
     ] {
         let built = Service::build(config, deps(&database, &broker, &shutdown), listeners().await).await;
         let error = format!("{:#}", built.err().expect("it does not start"));
         assert!(error.contains(says), "{error}");
     }
     shutdown.cancel();
+}
+
+#[tokio::test]
+async fn another_master_key_does_not_start() {
+    let database = Shop::open().await.close().await;
+    let (broker, shutdown) = (MemoryBroker::new(), CancellationToken::new());
+    let other = Config { master_key: MasterKey::random().unwrap(), ..config() };
+    let built = Service::build(other, deps(&database, &broker, &shutdown), listeners().await).await;
+    let error = format!("{:#}", built.err().expect("it does not start"));
+    assert!(error.contains("MASTER_KEY"), "{error}");
+    Shop::open_with(config(), database).await.close().await;
 }
 
 #[tokio::test]
@@ -87,6 +98,25 @@ async fn health_and_document_are_there() {
     let document: Value = serde_json::from_str(&openapi()).unwrap();
     assert_eq!(shop.get("/openapi.json", None).await.body, document);
     let paths = document["paths"].as_object().unwrap().keys().collect::<Vec<_>>();
-    assert_eq!(paths, ["/.well-known/jwks.json", "/login", "/profile", "/register"]);
+    assert_eq!(
+        paths,
+        [
+            "/.well-known/jwks.json",
+            "/login",
+            "/logout",
+            "/logout/all",
+            "/profile",
+            "/profile/addresses",
+            "/profile/addresses/{id}",
+            "/profile/password",
+            "/refresh",
+            "/register",
+            "/users",
+            "/users/{id}",
+            "/users/{id}/lock",
+            "/users/{id}/role",
+            "/users/{id}/unlock",
+        ]
+    );
     shop.close().await;
 }

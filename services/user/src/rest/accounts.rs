@@ -1,0 +1,107 @@
+//! Registration, login and sessions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::user::Role;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+use web::auth::{Bearer, Grant};
+use web::{Problem, RequestContext};
+
+use super::bodies::{Login, Refresh, Register, Session, User};
+use super::{Done, Tag, refusal, shown_password};
+use crate::commands::{Opened, Users};
+use crate::keys::KeyRing;
+
+/// How an account begins, and what opens it.
+pub(crate) struct Accounts {
+    users: Arc<Users>,
+    keys: Arc<KeyRing>,
+    token_lifetime: Duration,
+}
+
+#[derive(ApiResponse)]
+enum Registered {
+    /// The account was made.
+    #[oai(status = 201)]
+    Created(Json<User>),
+}
+
+#[OpenApi]
+impl Accounts {
+    /// Make an account
+    #[oai(path = "/register", method = "post", tag = "Tag::Accounts", operation_id = "register")]
+    async fn register(&self, context: RequestContext, body: Json<Register>) -> Result<Registered, Problem> {
+        let registration = body.0.read()?;
+        let person = self.users.register(registration, context.correlation_id).await.map_err(refusal)?;
+        Ok(Registered::Created(Json(User::from(&person))))
+    }
+
+    /// Log in
+    ///
+    /// Opens a session: a short-lived access token for the other calls, and a refresh token for the next one. After ten
+    /// wrong passwords within a quarter of an hour the account rests.
+    #[oai(path = "/login", method = "post", tag = "Tag::Accounts", operation_id = "login")]
+    async fn login(&self, context: RequestContext, body: Json<Login>) -> Result<Json<Session>, Problem> {
+        let password = shown_password(&body.password)?;
+        let opened = self.users.login(body.email.parse().ok(), password, context.correlation_id).await;
+        let (person, opened) = opened.map_err(refusal)?;
+        self.session(opened, Some(User::from(&person)))
+    }
+
+    /// Exchange a refresh token
+    ///
+    /// For a new access token and the next refresh token. Each refresh token is good once: one that comes again ends its
+    /// whole session, because somebody else has a copy of it.
+    #[oai(path = "/refresh", method = "post", tag = "Tag::Accounts", operation_id = "refresh")]
+    async fn refresh(&self, context: RequestContext, body: Json<Refresh>) -> Result<Json<Session>, Problem> {
+        let opened = self.users.refresh(&body.refresh_token, context.correlation_id).await.map_err(refusal)?;
+        self.session(opened, None)
+    }
+
+    /// Log out on this device
+    ///
+    /// Its refresh token is good no more; access tokens end by themselves within minutes.
+    #[oai(path = "/logout", method = "post", tag = "Tag::Accounts", operation_id = "logout")]
+    async fn logout(&self, caller: Bearer, context: RequestContext) -> Result<Done, Problem> {
+        self.end(&caller, false, &context).await
+    }
+
+    /// Log out everywhere
+    #[oai(path = "/logout/all", method = "post", tag = "Tag::Accounts", operation_id = "logoutEverywhere")]
+    async fn logout_everywhere(&self, caller: Bearer, context: RequestContext) -> Result<Done, Problem> {
+        self.end(&caller, true, &context).await
+    }
+
+    /// The public keys that access tokens are verified with (RFC 7517)
+    #[oai(path = "/.well-known/jwks.json", method = "get", tag = "Tag::Accounts", operation_id = "listKeys")]
+    async fn jwks(&self) -> Result<Json<serde_json::Value>, Problem> {
+        Ok(Json(self.keys.jwks()))
+    }
+}
+
+impl Accounts {
+    pub(super) fn new(users: Arc<Users>, keys: Arc<KeyRing>, token_lifetime: Duration) -> Self {
+        Self { users, keys, token_lifetime }
+    }
+
+    async fn end(&self, caller: &Bearer, everywhere: bool, context: &RequestContext) -> Result<Done, Problem> {
+        let caller = self.users.caller(&caller.0).await.map_err(refusal)?;
+        self.users.logout(&caller, everywhere, context.correlation_id).await.map_err(refusal)?;
+        Ok(Done::Done)
+    }
+
+    fn session(&self, opened: Opened, user: Option<User>) -> Result<Json<Session>, Problem> {
+        let Opened { session_id, refresh_token, account } = opened;
+        let role = match account.role {
+            Role::Customer => web::auth::Role::Customer,
+            Role::Admin => web::auth::Role::Admin,
+        };
+        let grant = Grant { user: account.user_id, role, session: Some(session_id.0) };
+        let (now, id) = self.users.moment();
+        let token = self.keys.signer().grant(grant, now, self.token_lifetime, id).map_err(Problem::internal)?;
+        let expires_in = self.token_lifetime.as_secs();
+        Ok(Json(Session { token, token_type: "Bearer".to_owned(), expires_in, refresh_token, user }))
+    }
+}
