@@ -1,14 +1,21 @@
-//! The command line: flags first, then the environment, then defaults.
+//! The command line. What can be set for longer than one call is a flag with a variable: the configuration file
+//! ([`crate::config`]) knows it by the flag's name.
 
+mod edge;
 mod groups;
+mod shop;
+mod user;
 mod values;
 
-pub use groups::{DatabaseArgs, PaymentArgs, ServerArgs};
+pub use edge::{EdgeArgs, Limit};
+pub use groups::{DatabaseArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs};
+pub use shop::{ServeArgs, UpArgs};
+pub use user::{CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
+use crate::bench::http::Scenario;
 use crate::output::Format;
 use crate::ports::Role;
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,7 +35,7 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done · 1 failed · 2 command line not understood · 3 checked, and something is violated ·
+Exit codes: 0 done · 1 failed · 2 command line or configuration not accepted · 3 checked, and something is violated ·
 4 could not check · 5 port or folder in use · 6 a named server is unavailable · 130 interrupted
 Environment: RUST_LOG chooses what is logged; NO_COLOR turns colours off.";
 
@@ -45,6 +52,25 @@ pub struct GlobalArgs {
     /// The folder that everything of this shop lives in.
     #[arg(long, global = true, value_name = "FOLDER", default_value = "./.sagashop", env = "SAGASHOP_DATA_DIR")]
     pub data_dir: PathBuf,
+    /// The configuration file; without it, sagashop.toml in the working folder, if there is one.
+    #[arg(long, global = true, value_name = "FILE", env = "SAGASHOP_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// In production, nothing starts with a secret that is missing or weak, or with what is meant for development.
+    #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t, env = "SAGASHOP_MODE")]
+    pub mode: Mode,
+    /// Every setting that was given as a flag, by its variable: for a shop that is started as a process of its own.
+    #[arg(skip)]
+    pub flags: Vec<(String, String)>,
+}
+
+/// What the shop is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Trying and building: accounts and secrets are made up where none are given.
+    #[default]
+    Development,
+    /// Real customers: every secret is given, and none is weak.
+    Production,
 }
 
 /// The form of logs.
@@ -79,85 +105,22 @@ pub enum Command {
     /// Measure; each benchmark but the canary runs the canary before and after itself.
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Print a service's OpenAPI document.
+    /// Print a service's OpenAPI document, or write them all.
     Openapi(OpenapiArgs),
+    /// Print the completions of a shell, for example: source <(sagashop completions bash).
+    Completions(CompletionsArgs),
+    /// Look at the configuration: flags before the environment, before the file, before the defaults.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Look at the sagas.
     #[command(subcommand)]
     Saga(SagaCommand),
-}
-
-/// `sagashop up`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct UpArgs {
-    /// Leave out the small catalogue that the first start seeds.
-    #[arg(long)]
-    pub empty: bool,
-    /// Added to every port (8080 to 8085, 50051, 50052), so that several shops fit on one machine.
-    #[arg(long, value_name = "N", env = "PORT_OFFSET", default_value_t = 0)]
-    pub port_offset: u16,
-    /// The address to listen on; 0.0.0.0 lets other machines in.
-    #[arg(long, value_name = "ADDRESS", env = "LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub listen: IpAddr,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// The other servers.
-    #[command(flatten)]
-    pub servers: ServerArgs,
-    /// The simulated provider.
-    #[command(flatten)]
-    pub payment: PaymentArgs,
-}
-
-/// `sagashop serve`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct ServeArgs {
-    /// Which part of the shop to run.
-    #[arg(value_enum)]
-    pub role: Role,
-    /// Its HTTP port; each role has its own by default (8080 to 8085).
-    #[arg(long, value_name = "PORT", env = "HTTP_PORT")]
-    pub http_port: Option<u16>,
-    /// Its gRPC port (order 50051, product 50052).
-    #[arg(long, value_name = "PORT", env = "GRPC_PORT")]
-    pub grpc_port: Option<u16>,
-    /// The address to listen on.
-    #[arg(long, value_name = "ADDRESS", env = "LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
-    pub listen: IpAddr,
-    /// The role's database, created if it is missing; each role has its own by default (userdb, productdb, …).
-    #[arg(long, value_name = "NAME", env = "DB_NAME")]
-    pub db_name: Option<String>,
-    /// The product service's gRPC, which the order service asks for prices.
-    #[arg(long, value_name = "HOST:PORT", env = "PRODUCT_SERVICE_GRPC", default_value = "localhost:50052")]
-    pub product_service_grpc: String,
-    /// The user service's gRPC, which the notification service asks where to send e-mails.
-    #[arg(long, value_name = "HOST:PORT", env = "USER_SERVICE_GRPC", default_value = "localhost:50053")]
-    pub user_service_grpc: String,
-    /// The user service, whose public keys access tokens are verified with.
-    #[arg(long, value_name = "URL", env = "USER_SERVICE_URL", default_value = "http://localhost:8080")]
-    pub user_service_url: String,
-    /// What the notification service shows the user service to learn an address; at least 32 characters.
-    #[arg(long, value_name = "TOKEN", env = "INTERNAL_TOKEN", hide_env_values = true)]
-    pub internal_token: Option<String>,
-    /// The first administrator's address (user service), made if the address has no account; the password stands in
-    /// ADMIN_PASSWORD.
-    #[arg(long, value_name = "ADDRESS", env = "ADMIN_EMAIL")]
-    pub admin_email: Option<String>,
-    /// Fill an empty catalogue (product service).
-    #[arg(long, env = "SEED_CATALOGUE")]
-    pub seed: bool,
-    /// How long the partitions of an instance that died wait for another.
-    #[arg(long, value_name = "TIME", env = "LEASE", default_value = "10s", value_parser = values::duration)]
-    pub lease: Duration,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// The other servers.
-    #[command(flatten)]
-    pub servers: ServerArgs,
-    /// The simulated provider.
-    #[command(flatten)]
-    pub payment: PaymentArgs,
+    /// The keys that access tokens are signed with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Accounts that no API makes.
+    #[command(subcommand)]
+    Users(UsersCommand),
 }
 
 /// `sagashop migrate`.
@@ -206,6 +169,8 @@ pub enum BenchCommand {
     Canary(BenchCanaryArgs),
     /// Orders over HTTP, from POST to confirmed as the client sees it.
     Orders(BenchOrdersArgs),
+    /// Requests over HTTP on connections that stay open, with access tokens checked and rate limits on.
+    Http(BenchHttpArgs),
     /// Appends to the event store, beside stock postgres-es and a raw batched INSERT.
     Store(BenchStoreArgs),
     /// Rebuilds of a projection.
@@ -232,6 +197,25 @@ pub struct BenchOrdersArgs {
     pub clients: Option<u32>,
     /// How long to place orders.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
+    pub duration: Duration,
+    /// The shop to start when none runs, and the one to look for.
+    #[command(flatten)]
+    pub up: UpArgs,
+}
+
+/// `sagashop bench http`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchHttpArgs {
+    /// What to measure, in this order.
+    #[arg(long, value_name = "WHAT,…", value_enum, value_delimiter = ',', conflicts_with = "overload",
+          default_values = ["products", "logins", "orders", "accepted"])]
+    pub only: Vec<Scenario>,
+    /// Instead: find the most orders a second, offer three times as many, and see what becomes of them and of the
+    /// shop's health.
+    #[arg(long)]
+    pub overload: bool,
+    /// How long each measurement takes.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::duration)]
     pub duration: Duration,
     /// The shop to start when none runs, and the one to look for.
     #[command(flatten)]
@@ -265,10 +249,41 @@ pub struct BenchRebuildArgs {
 
 /// `sagashop openapi`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(group = ArgGroup::new("which").args(["role", "all"]).required(true))]
 pub struct OpenapiArgs {
-    /// Whose document.
+    /// Whose document to print.
     #[arg(value_enum)]
-    pub role: Role,
+    pub role: Option<Role>,
+    /// Instead: write all documents into this folder, as docs/api holds them. A document that would break its clients
+    /// needs a new version first.
+    #[arg(long, value_name = "FOLDER")]
+    pub all: Option<PathBuf>,
+}
+
+/// `sagashop completions`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// For which shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `sagashop config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Show every setting of a command with its source, secrets masked.
+    Show(ConfigArgs),
+    /// Check the configuration as the command would at its start, without starting it.
+    Check(ConfigArgs),
+}
+
+/// `sagashop config show` and `check`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ConfigArgs {
+    /// The command with its flags, such as: serve order --http-port 9082. Without one, `show` means up, and `check` all
+    /// that serve runs.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// `sagashop saga …`.

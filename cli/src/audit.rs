@@ -7,6 +7,7 @@
 mod findings;
 mod messages;
 mod orders;
+mod personal;
 mod report;
 mod snapshot;
 mod stores;
@@ -101,6 +102,7 @@ pub async fn examine(server: &Server, servers: &ServerArgs) -> Report {
         (Err(reason), _) | (_, Err(reason)) => Tally::unchecked(reason),
     };
     checks.money.merge(crossed.money);
+    checks.personal.merge(personal::search(server).await);
     Report::new(vec![
         checks.contiguous.into_check("contiguous streams"),
         checks.readable.into_check("readable events"),
@@ -116,6 +118,7 @@ pub async fn examine(server: &Server, servers: &ServerArgs) -> Report {
         checks.commands.into_check("one effect a command"),
         checks.offsets.into_check("offsets in bounds"),
         checks.dead_letters.into_check("no dead letters"),
+        checks.personal.into_check("personal data sealed"),
     ])
 }
 

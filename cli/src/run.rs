@@ -1,10 +1,12 @@
 //! From the command line to the command.
 
-use crate::args::{Args, BenchCommand, Command, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs};
+use crate::args::{Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs, ServerArgs};
+use crate::config::{self, Loaded};
 use crate::exit::Code;
 use crate::ports::Role;
 use crate::postgres::Server;
-use crate::{audit, bench, canary, demo, output, saga, shop};
+use crate::{audit, bench, canary, demo, keys, openapi, output, saga, shop, users};
+use clap::CommandFactory;
 
 /// What is logged unless `RUST_LOG` says otherwise: a shop in one process keeps to what matters,
 /// a service by itself tells more.
@@ -17,20 +19,30 @@ const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=war
 ///
 /// # Errors
 /// What the command failed of; [`crate::exit::code_of`] knows its exit code.
-pub async fn run(args: Args) -> anyhow::Result<Code> {
-    let Args { global, command } = args;
+pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
+    config::accept(&loaded.args)?;
+    let Args { global, command } = loaded.args;
     let _telemetry = telemetry(&global, &command)?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
     match command {
         Command::Up(args) => shop::up(&global, &args).await,
         Command::Serve(args) => shop::serve(&global, &args).await,
         Command::Migrate(args) => migrate(&global, &args).await,
-        Command::Openapi(args) => {
-            output::text(&args.role.openapi())?;
+        Command::Openapi(args) => openapi::run(&args),
+        Command::Completions(args) => {
+            clap_complete::generate(args.shell, &mut Args::command(), "sagashop", &mut std::io::stdout());
             Ok(Code::Done)
         }
+        Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args),
+        Command::Config(ConfigCommand::Check(args)) => config::check(&args),
         Command::Saga(command) => saga::run(&global, &command).await,
+        Command::Keys(command) => keys::run(&global, &command).await,
+        Command::Users(command) => users::run(&global, &command).await,
         Command::Bench(BenchCommand::Canary(canary)) => bench_canary(&global, &canary.database).await,
         Command::Bench(BenchCommand::Orders(args)) => bench::orders::orders(&global, &args).await,
+        Command::Bench(BenchCommand::Http(args)) => bench::http::http(&global, &args).await,
         Command::Bench(BenchCommand::Store(args)) => bench::store::store(&global, &args).await,
         Command::Bench(BenchCommand::Rebuild(args)) => bench::rebuild::rebuild(&global, &args).await,
         Command::Demo(args) => demo::demo(&global, &args).await,
@@ -39,14 +51,13 @@ pub async fn run(args: Args) -> anyhow::Result<Code> {
 }
 
 fn telemetry(global: &GlobalArgs, command: &Command) -> anyhow::Result<telemetry::Guard> {
-    let (service, filter, otlp) = match command {
-        Command::Up(args) => ("sagashop", LOG_UP, args.servers.otlp_endpoint.clone()),
-        Command::Serve(args) => (args.role.name(), LOG_SERVE, args.servers.otlp_endpoint.clone()),
+    let (service, filter, servers) = match command {
+        Command::Up(args) => ("sagashop", LOG_UP, Some(&args.servers)),
+        Command::Serve(args) => (args.part.name(), LOG_SERVE, Some(&args.servers)),
         _ => ("sagashop", LOG_TOOLS, None),
     };
-    let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let endpoint = otlp.filter(|url| !url.is_empty()).or_else(|| given("JAEGER_ENDPOINT"));
-    let filter = given("RUST_LOG").unwrap_or_else(|| filter.to_owned());
+    let endpoint = servers.and_then(ServerArgs::trace_endpoint);
+    let filter = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty()).unwrap_or_else(|| filter.to_owned());
     telemetry::init(telemetry::Options {
         service,
         otlp_endpoint: endpoint.map(|endpoint| telemetry::otlp_endpoint(&endpoint)),

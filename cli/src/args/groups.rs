@@ -2,6 +2,7 @@
 
 use super::{GlobalArgs, values};
 use crate::postgres::{self, External, Programs};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where PostgreSQL is.
@@ -29,6 +30,12 @@ pub struct DatabaseArgs {
 }
 
 impl ServerArgs {
+    /// Where traces go, by whichever name it was given.
+    pub fn trace_endpoint(&self) -> Option<String> {
+        let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+        given(&self.otlp_endpoint).or_else(|| given(&self.jaeger_endpoint))
+    }
+
     /// Redis as a URL, if one is named.
     pub fn redis_url(&self) -> Option<String> {
         let host = self.redis_host.as_deref().filter(|host| !host.is_empty())?;
@@ -78,12 +85,78 @@ pub struct ServerArgs {
     /// The mail server for notifications, as smtp://user:password@host:25; without it they are logged.
     #[arg(long, value_name = "URL", env = "SMTP_URL", hide_env_values = true)]
     pub smtp_url: Option<String>,
+    /// A PEM file with certificates that the mail server's is also checked against, beside the system's.
+    #[arg(long, value_name = "FILE", env = "SMTP_CA_FILE")]
+    pub smtp_ca_file: Option<PathBuf>,
     /// Whom e-mails come from.
     #[arg(long, value_name = "ADDRESS", env = "MAIL_FROM", default_value = "Sagashop <shop@sagashop.example>")]
     pub mail_from: String,
+    /// Let webhooks lead to this machine and into private networks; `up` in development does.
+    #[arg(long, env = "WEBHOOK_ALLOW_PRIVATE")]
+    pub webhook_allow_private: bool,
     /// Where traces go, by OTLP over gRPC.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
+    /// The same by the original shop's name; the other goes first.
+    #[arg(long, value_name = "URL", env = "JAEGER_ENDPOINT", hide = true)]
+    pub jaeger_endpoint: Option<String>,
+    /// The original shop's one topic. It is understood and not used: the topics have fixed names.
+    #[arg(long, value_name = "NAME", env = "KAFKA_TOPIC", hide = true)]
+    pub kafka_topic: Option<String>,
+}
+
+/// Where the other services are, for a part that runs as its own process.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Other services")]
+pub struct PeerArgs {
+    /// The product service's gRPC, which the order service asks for prices.
+    #[arg(long, value_name = "HOST:PORT", env = "PRODUCT_SERVICE_GRPC", default_value = "localhost:50052")]
+    pub product_service_grpc: String,
+    /// The user service's gRPC, which the notification service asks where to send e-mails.
+    #[arg(long, value_name = "HOST:PORT", env = "USER_SERVICE_GRPC", default_value = "localhost:50053")]
+    pub user_service_grpc: String,
+    /// The user service, whose public keys access tokens are verified with.
+    #[arg(long, value_name = "URL", env = "USER_SERVICE_URL", default_value = "http://localhost:8080")]
+    pub user_service_url: String,
+    /// The product service (gateway).
+    #[arg(long, value_name = "URL", env = "PRODUCT_SERVICE_URL", default_value = "http://localhost:8081")]
+    pub product_service_url: String,
+    /// The order service (gateway).
+    #[arg(long, value_name = "URL", env = "ORDER_SERVICE_URL", default_value = "http://localhost:8082")]
+    pub order_service_url: String,
+    /// The payment service (gateway).
+    #[arg(long, value_name = "URL", env = "PAYMENT_SERVICE_URL", default_value = "http://localhost:8083")]
+    pub payment_service_url: String,
+    /// The notification service (gateway).
+    #[arg(long, value_name = "URL", env = "NOTIFICATION_SERVICE_URL", default_value = "http://localhost:8084")]
+    pub notification_service_url: String,
+    /// The orchestrator (gateway).
+    #[arg(long, value_name = "URL", env = "ORCHESTRATOR_URL", default_value = "http://localhost:8085")]
+    pub orchestrator_url: String,
+}
+
+/// What must be kept from others. Each is also read from a file: INTERNAL_TOKEN_FILE names one for INTERNAL_TOKEN.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Secrets (each also by a file that NAME_FILE names)")]
+pub struct SecretArgs {
+    /// What the services show each other; the same for all, at least 32 characters.
+    #[arg(long, value_name = "SECRET", env = "INTERNAL_TOKEN", hide_env_values = true)]
+    pub internal_token: Option<String>,
+    /// What wraps the keys of personal data and of access tokens (user service): 32 bytes in base64 or hexadecimal. In
+    /// development the data folder has one of its own. Whoever loses it loses all personal data.
+    #[arg(long, value_name = "KEY", env = "MASTER_KEY", hide_env_values = true)]
+    pub master_key: Option<String>,
+    /// What the secrets of webhooks are derived from (notification service): at least 32 characters; without it there are
+    /// no webhooks. In development the data folder has one of its own. Another one makes all their secrets others.
+    #[arg(long, value_name = "KEY", env = "WEBHOOK_KEY", hide_env_values = true)]
+    pub webhook_key: Option<String>,
+}
+
+impl SecretArgs {
+    /// The key of webhooks' secrets, if one was given.
+    pub fn webhook_key(&self) -> Option<String> {
+        self.webhook_key.clone().filter(|key| !key.is_empty())
+    }
 }
 
 /// How the simulated payment provider behaves.

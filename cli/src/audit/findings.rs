@@ -25,6 +25,7 @@ pub(super) struct Checks {
     pub(super) notified_once: Tally,
     pub(super) offsets: Tally,
     pub(super) dead_letters: Tally,
+    pub(super) personal: Tally,
 }
 
 impl Checks {
@@ -44,6 +45,7 @@ impl Checks {
             money: of(Role::Payment),
             charged_once: of(Role::Payment),
             notified_once: of(Role::Notification),
+            personal: of(Role::User),
         }
     }
 
@@ -59,6 +61,7 @@ impl Checks {
         self.notified_once.merge(other.notified_once);
         self.offsets.merge(other.offsets);
         self.dead_letters.merge(other.dead_letters);
+        self.personal.merge(other.personal);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One store after the other: what it holds, how that is published, what is to be compared with the others.
 
 use super::findings::Findings;
+use super::personal;
 use super::snapshot::Snapshot;
 use super::subjects::{
     Notifications, OrderFacts, Orders, PaymentFacts, Payments, Products, SagaFacts, Sagas, Share, Stocks, Users,
@@ -65,7 +66,8 @@ pub(super) async fn products(
 pub(super) async fn users(snapshot: anyhow::Result<Snapshot>, partitions: u16) -> Read<()> {
     let publisher: Box<dyn Publish> = Box::new(user_service::Publisher);
     let (mut snapshot, mut findings) = begin(snapshot, Role::User, Some(publisher), partitions).await?;
-    walk(&mut snapshot, &mut findings, Users).await?;
+    let users = Users::with_keys_of(personal::with_key(&mut snapshot).await?);
+    walk(&mut snapshot, &mut findings, users).await?;
     snapshot.close().await;
     Ok((findings, ()))
 }

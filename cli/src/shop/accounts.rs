@@ -5,10 +5,10 @@ use domain::user::Role;
 use rand::TryRng;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use user_service::Bootstrap;
+
+use super::secret_file;
 
 /// Who can log in to a shop that `up` started, and the secret that its services share.
 #[derive(Clone, Serialize, Deserialize)]
@@ -37,13 +37,10 @@ impl Accounts {
     /// When the file is there and cannot be read.
     pub fn read(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = Self::path(data_dir);
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map(Some)
-                .with_context(|| format!("{} is damaged: restore it, or delete it for new accounts", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
-        }
+        let Some(text) = secret_file::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&text)
+            .map(Some)
+            .with_context(|| format!("{} is damaged: restore it, or delete it for new accounts", path.display()))
     }
 
     /// The accounts of this data folder; new ones, if there are none. Whether they are new is told.
@@ -61,18 +58,7 @@ impl Accounts {
             customer_password: random_text()?,
             internal_token: random_text()? + &random_text()?,
         };
-        let path = Self::path(data_dir);
-        let new = path.with_extension("new");
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .with_context(|| format!("{} cannot be written", new.display()))?;
-        file.write_all(&serde_json::to_vec_pretty(&accounts)?)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)?;
+        secret_file::write(&Self::path(data_dir), &serde_json::to_vec_pretty(&accounts)?)?;
         Ok((accounts, true))
     }
 

@@ -2,7 +2,9 @@
 
 mod accounts;
 pub mod banner;
+pub mod master_key;
 mod roles;
+mod secret_file;
 mod serve;
 mod up;
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use user_service::Bootstrap;
+use user_service::{Bootstrap, MasterKey};
 use web::auth::TokenVerifier;
 
 /// What the roles of one process share.
@@ -33,6 +33,10 @@ pub struct Wiring {
     pub jwks_url: String,
     /// What services show each other to learn a user's address.
     pub internal_token: Option<String>,
+    /// What wraps the keys of personal data; the user service needs it.
+    pub master_key: Option<MasterKey>,
+    /// News for other systems, if there is any.
+    pub webhooks: Option<notification_service::Webhooks>,
     /// Accounts that are there from the start.
     pub bootstrap: Vec<Bootstrap>,
     /// The limits and manners of the roles' servers.
@@ -141,7 +145,7 @@ impl Wiring {
         Ok(match role {
             Role::User => {
                 let listeners = user_service::Listeners { http, grpc: needs_grpc(grpc)? };
-                user_service::Service::build(self.user(), deps, listeners).await?.run_until_stopped().boxed()
+                user_service::Service::build(self.user()?, deps, listeners).await?.run_until_stopped().boxed()
             }
             Role::Product => {
                 let listeners = product_service::Listeners { http, grpc: needs_grpc(grpc)? };
@@ -172,13 +176,14 @@ impl Wiring {
         })
     }
 
-    fn user(&self) -> user_service::Config {
-        user_service::Config {
+    fn user(&self) -> anyhow::Result<user_service::Config> {
+        let master_key = self.master_key.clone().ok_or_else(|| anyhow::anyhow!("MASTER_KEY is missing"))?;
+        Ok(user_service::Config {
             internal_token: self.internal_token.clone(),
             bootstrap: self.bootstrap.clone(),
             edge: self.edge.clone(),
-            ..user_service::Config::default()
-        }
+            ..user_service::Config::new(master_key)
+        })
     }
 
     fn product(&self) -> product_service::Config {
@@ -212,8 +217,11 @@ impl Wiring {
             smtp: self.servers.smtp_url.clone().filter(|url| !url.is_empty()),
             user_grpc: self.user_grpc.clone(),
             internal_token: self.internal_token.clone(),
+            smtp_ca: self.servers.smtp_ca_file.clone(),
             from: self.servers.mail_from.clone(),
+            webhooks: self.webhooks.clone(),
             edge: self.edge.clone(),
+            ..notification_service::Config::default()
         }
     }
 }

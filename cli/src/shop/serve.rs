@@ -2,6 +2,7 @@
 
 use super::{Wiring, asked_to_stop, broker, ensure_topics};
 use crate::args::{GlobalArgs, PeerArgs, ServeArgs};
+use crate::config;
 use crate::exit::Code;
 use crate::gateway::{self, Gateway, Upstreams};
 use crate::ports::{self, GATEWAY_PORT, Part, Role};
@@ -29,12 +30,12 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code
 }
 
 async fn serve_gateway(args: &ServeArgs) -> anyhow::Result<Code> {
-    let gateway = Gateway::new(&upstreams(&args.peers))?;
+    let gateway = Gateway::new(&upstreams(&args.peers), args.edge.trusted_proxies.clone())?;
     let address = SocketAddr::new(args.listen, args.http_port.unwrap_or(GATEWAY_PORT));
     let listener = ports::bind(address, "gateway", "choose another with --http-port (or HTTP_PORT)").await?;
     let shutdown = CancellationToken::new();
-    let edge = web::EdgeOptions::default();
-    let mut running = std::pin::pin!(gateway::serve(gateway, listener, &edge, shutdown.clone()));
+    let edge = args.edge.options(web::EdgeOptions::default())?;
+    let mut running = std::pin::pin!(gateway::serve(gateway, listener, edge, shutdown.clone()));
     tracing::info!(http.port = address.port(), "the gateway is ready");
     tokio::select! {
         asked = asked_to_stop() => asked?,
@@ -89,8 +90,14 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
         user_grpc: args.peers.user_service_grpc.clone(),
         jwks_url: format!("{}/.well-known/jwks.json", args.peers.user_service_url.trim_end_matches('/')),
         internal_token: args.secrets.internal_token.clone().filter(|token| !token.is_empty()),
-        bootstrap: administrator(args),
-        edge: web::EdgeOptions::default(),
+        webhooks: args.secrets.webhook_key().map(|key| notification_service::Webhooks {
+            key,
+            allow_private: args.servers.webhook_allow_private,
+            retry: notification_service::Retry::of_webhooks(),
+        }),
+        master_key: (role == Role::User).then(|| super::master_key::ensure(global, &args.secrets)).transpose()?,
+        bootstrap: administrator(args)?,
+        edge: args.edge.options(web::EdgeOptions::default())?,
         seed_catalogue: args.seed,
         lease: args.lease,
         connections_max: CONNECTIONS_MAX,
@@ -132,14 +139,11 @@ async fn topics_failed(topics: &mut tokio::task::JoinHandle<Result<(), broker::E
 }
 
 /// The first administrator, where the environment names one.
-fn administrator(args: &ServeArgs) -> Vec<Bootstrap> {
-    let given = |value: &Option<String>| value.clone().filter(|text| !text.is_empty());
-    // From the environment alone: everybody on the machine can see arguments.
-    let password = std::env::var("ADMIN_PASSWORD").ok();
-    match (args.part, given(&args.admin_email), given(&password)) {
-        (Part::Role(Role::User), Some(email), Some(password)) => {
-            vec![Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin }]
-        }
-        _ => Vec::new(),
-    }
+fn administrator(args: &ServeArgs) -> anyhow::Result<Vec<Bootstrap>> {
+    let email = args.admin_email.clone().filter(|text| !text.is_empty());
+    let (Part::Role(Role::User), Some(email)) = (args.part, email) else { return Ok(Vec::new()) };
+    // No flag: everybody on the machine can see arguments.
+    let password = config::secret_from_environment("ADMIN_PASSWORD")?;
+    let administrator = |password| Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin };
+    Ok(password.map(administrator).into_iter().collect())
 }

@@ -2,7 +2,7 @@
 
 use super::banner::Banner;
 use super::{Accounts, Wiring, asked_to_stop, broker, ensure_topics};
-use crate::args::{GlobalArgs, UpArgs};
+use crate::args::{GlobalArgs, Mode, UpArgs};
 use crate::exit::Code;
 use crate::gateway::{self, Gateway};
 use crate::ports::{Ports, Role};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use web::EdgeOptions;
 
 /// What is in flight at shutdown has this long to end; PostgreSQL's own stop comes after it.
 const STOP_MAX: Duration = Duration::from_millis(1_500);
@@ -56,7 +57,7 @@ async fn run(
     let gateway_listener = ports.bind_gateway().await?;
     std::fs::create_dir_all(&global.data_dir)
         .with_context(|| format!("{} cannot be made", global.data_dir.display()))?;
-    let (accounts, _) = Accounts::ensure(&global.data_dir)?;
+    let accounts = development_accounts(global)?;
     let broker = broker(server, &args.servers, false).await?;
     make_topics(&broker, args.servers.partitions, shutdown).await?;
     let local = |role: Role| {
@@ -65,7 +66,8 @@ async fn run(
     };
     let http = |role: Role| format!("http://{}:{}", loopback(args.listen), role.http_port() + args.port_offset);
     let upstreams = Role::ALL.into_iter().map(|role| (role, http(role))).collect();
-    let gateway = Gateway::new(&upstreams)?;
+    let gateway = Gateway::new(&upstreams, args.edge.trusted_proxies.clone())?;
+    let edge = edge(global, args)?;
     let wiring = Wiring {
         broker,
         servers: args.servers.clone(),
@@ -73,9 +75,11 @@ async fn run(
         product_grpc: local(Role::Product),
         user_grpc: local(Role::User),
         jwks_url: format!("{}/.well-known/jwks.json", http(Role::User)),
-        internal_token: Some(accounts.internal_token.clone()),
-        bootstrap: accounts.bootstrap(),
-        edge: web::EdgeOptions::development(),
+        internal_token: internal_token(args, accounts.as_ref()),
+        webhooks: webhooks(args, accounts.as_ref()),
+        master_key: Some(super::master_key::ensure(global, &args.secrets)?),
+        bootstrap: accounts.as_ref().map(|(accounts, _)| accounts.bootstrap()).unwrap_or_default(),
+        edge: behind_gateway(edge.clone()),
         seed_catalogue: !args.empty,
         lease: LEASE,
         connections_max: CONNECTIONS_MAX,
@@ -92,9 +96,9 @@ async fn run(
         roles.spawn(built.with_context(|| format!("the {} does not start", role.title()))?);
     }
     drop(builds);
-    let (edge, stop) = (wiring.edge.clone(), shutdown.clone());
-    roles.spawn(async move { Ok(gateway::serve(gateway, gateway_listener, &edge, stop).await?) });
-    Banner::new(args, &accounts).print(server, began).await?;
+    let stop = shutdown.clone();
+    roles.spawn(async move { Ok(gateway::serve(gateway, gateway_listener, edge, stop).await?) });
+    Banner::new(args, accounts.as_ref()).print(server, began).await?;
     let outcome = tokio::select! {
         asked = asked_to_stop() => asked.map(|()| Code::Done),
         error = server.ended() => Err(error.into()),
@@ -109,6 +113,42 @@ async fn run(
         roles.abort_all();
     }
     outcome
+}
+
+/// The accounts of this folder, and whether they are new; a production has none but those that somebody makes.
+fn development_accounts(global: &GlobalArgs) -> anyhow::Result<Option<(Accounts, bool)>> {
+    match global.mode {
+        Mode::Development => Accounts::ensure(&global.data_dir).map(Some),
+        Mode::Production => Ok(None),
+    }
+}
+
+fn internal_token(args: &UpArgs, accounts: Option<&(Accounts, bool)>) -> Option<String> {
+    let given = args.secrets.internal_token.clone().filter(|token| !token.is_empty());
+    given.or_else(|| accounts.map(|(accounts, _)| accounts.internal_token.clone()))
+}
+
+/// In development webhooks may lead to this machine, and their key is the folder's own.
+fn webhooks(args: &UpArgs, accounts: Option<&(Accounts, bool)>) -> Option<notification_service::Webhooks> {
+    let own = || accounts.map(|(accounts, _)| accounts.internal_token.clone());
+    let key = args.secrets.webhook_key().or_else(own)?;
+    let allow_private = args.servers.webhook_allow_private || accounts.is_some();
+    Some(notification_service::Webhooks { key, allow_private, retry: notification_service::Retry::of_webhooks() })
+}
+
+fn edge(global: &GlobalArgs, args: &UpArgs) -> anyhow::Result<EdgeOptions> {
+    let usual = match global.mode {
+        Mode::Development => EdgeOptions::development(),
+        Mode::Production => EdgeOptions::default(),
+    };
+    Ok(args.edge.options(usual)?)
+}
+
+/// The roles' own edges: they believe the gateway whom a request is from, and leave TLS to it.
+fn behind_gateway(edge: EdgeOptions) -> EdgeOptions {
+    let here = ["127.0.0.0/8", "::1/128"].into_iter().filter_map(|network| network.parse().ok());
+    let trusted_proxies = edge.trusted_proxies.iter().copied().chain(here).collect();
+    EdgeOptions { trusted_proxies, tls: None, ..edge }
 }
 
 /// Now if the broker is there, else in the background.

@@ -2,7 +2,6 @@ use super::first;
 use crate::audit::findings::Findings;
 use crate::audit::walk::Subject;
 use domain::notification::{Event, Notification};
-use kernel::NotificationId;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -12,6 +11,8 @@ pub(in crate::audit) struct Notifications {
     queued: Option<Event>,
     attempts: u32,
     sent: u32,
+    /// How often it was to be sent.
+    queued_times: u32,
 }
 
 #[derive(FromRow)]
@@ -21,6 +22,7 @@ pub(in crate::audit) struct Row {
     channel: String,
     user_id: Uuid,
     order_id: Option<Uuid>,
+    webhook_id: Option<Uuid>,
     kind: String,
     status: String,
     attempts: i32,
@@ -33,7 +35,7 @@ impl Subject for Notifications {
 
     const TABLE: &'static str = "notifications";
     const KEY: &'static str = "notification_id";
-    const ONCE: &'static [&'static str] = &["notification_queued", "notification_sent", "notification_gave_up"];
+    const ONCE: &'static [&'static str] = &["notification_queued"];
 
     fn key(row: &Row) -> Uuid {
         row.notification_id
@@ -44,51 +46,56 @@ impl Subject for Notifications {
     }
 
     fn difference(&self, row: &Row, state: &Notification) -> Option<&'static str> {
-        let Some(Event::NotificationQueued { message_id, channel, recipient, template, order_id, .. }) = &self.queued
-        else {
+        let (Some(Event::NotificationQueued { message_id, .. }), Notification::Known(known)) = (&self.queued, state) else {
             return Some("notification_id");
         };
-        let status = match state {
-            Notification::Unknown => return Some("notification_id"),
-            Notification::Queued { failed_attempts: 0, .. } => "queued",
-            Notification::Queued { .. } => "failed",
-            Notification::Sent => "sent",
-            Notification::GivenUp => "gave_up",
-        };
+        let letter = &known.letter;
         first([
             ("message_id", row.message_id == *message_id),
-            ("channel", row.channel == channel.as_str()),
-            ("user_id", row.user_id == recipient.0),
-            ("order_id", row.order_id == order_id.map(|id| id.0)),
-            ("kind", row.kind == *template),
-            ("status", row.status == status),
+            ("channel", row.channel == letter.channel.as_str()),
+            ("user_id", row.user_id == letter.recipient.0),
+            ("order_id", row.order_id == letter.order_id.map(|id| id.0)),
+            ("webhook_id", row.webhook_id == letter.webhook_id.map(|id| id.0)),
+            ("kind", row.kind == letter.template),
+            ("status", row.status == known.status.as_str()),
             ("attempts", u32::try_from(row.attempts) == Ok(self.attempts)),
         ])
     }
 
-    fn event(&mut self, id: Uuid, _before: &Notification, event: &Event, findings: &mut Findings) {
+    fn event(&mut self, _id: Uuid, _before: &Notification, event: &Event, _findings: &mut Findings) {
         match event {
-            Event::NotificationQueued { message_id, channel, .. } => {
-                if NotificationId::of_message(*message_id, channel.as_str()).0 != id {
-                    let channel = channel.as_str();
-                    findings
-                        .checks
-                        .notified_once
-                        .violated(|| format!("notification {id}: not the one of message {message_id} by {channel}"));
-                }
+            Event::NotificationQueued { .. } => {
                 self.queued = Some(event.clone());
+                self.queued_times += 1;
             }
+            Event::NotificationRequeued { .. } => self.queued_times += 1,
             Event::NotificationSent { attempt, .. } => (self.attempts, self.sent) = (*attempt, self.sent + 1),
             Event::AttemptFailed { attempt: attempts, .. } | Event::NotificationGaveUp { attempts, .. } => {
                 self.attempts = *attempts;
             }
+            Event::NotificationSkipped { .. } => {}
+        }
+    }
+
+    fn state(&mut self, id: Uuid, sequence: u64, state: &Notification, findings: &mut Findings) {
+        let (1, Some(Event::NotificationQueued { message_id, .. }), Notification::Known(known)) =
+            (sequence, &self.queued, state)
+        else {
+            return;
+        };
+        if known.letter.id(*message_id).0 != id {
+            let channel = known.letter.channel.as_str();
+            findings
+                .checks
+                .notified_once
+                .violated(|| format!("notification {id}: not the one of message {message_id} by {channel}"));
         }
     }
 
     fn end(&mut self, id: Uuid, _sequence: u64, _state: Notification, findings: &mut Findings) {
-        let Self { queued, sent, .. } = std::mem::take(self);
+        let Self { queued, sent, queued_times, .. } = std::mem::take(self);
         findings.checks.notified_once.checked(1);
-        if queued.is_none() || sent > 1 {
+        if queued.is_none() || sent > queued_times {
             findings.checks.notified_once.violated(|| format!("notification {id}: sent {sent} times"));
         }
     }
