@@ -10,7 +10,7 @@ use std::process::ExitCode;
 /// |---|---|
 /// | 0 | done; for `audit`: everything was checked and nothing is violated |
 /// | 1 | failed |
-/// | 2 | the command line was not understood |
+/// | 2 | the command line or the configuration is not accepted |
 /// | 3 | checked, and something that must hold does not |
 /// | 4 | could not check: no verdict either way |
 /// | 5 | in use: a port, or the data folder, belongs to another program |
@@ -23,7 +23,7 @@ pub enum Code {
     Done = 0,
     /// Failed, for a reason that has no code of its own.
     Failed = 1,
-    /// The command line was not understood.
+    /// The command line or the configuration is not accepted.
     Usage = 2,
     /// Something that must hold does not.
     Violated = 3,

@@ -1,7 +1,6 @@
 //! The binary: parse, run, say how it ended.
 
-use clap::Parser;
-use sagashop::{args::Args, exit, run};
+use sagashop::{config, exit, run};
 use std::process::ExitCode;
 
 /// Under load a quarter of the processor time went into the system's allocator.
@@ -9,7 +8,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let loaded = match config::load(std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(error) => return error.report(),
+    };
     // Both our own HTTP client and PostgreSQL's download want TLS, and its provider is chosen once a process.
     // An error means that somebody chose before us, which is just as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -17,6 +19,6 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(args)));
+        .and_then(|runtime| runtime.block_on(run::run(loaded)));
     exit::report(ended)
 }

@@ -74,6 +74,52 @@ impl Role {
     }
 }
 
+/// What `sagashop serve` can run: a role, or a part without a database of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A role of the shop.
+    Role(Role),
+    /// One origin for all services.
+    Gateway,
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 7] = [
+        Self::Role(Role::User),
+        Self::Role(Role::Product),
+        Self::Role(Role::Order),
+        Self::Role(Role::Payment),
+        Self::Role(Role::Notification),
+        Self::Role(Role::Orchestrator),
+        Self::Gateway,
+    ];
+
+    /// The name, as in `sagashop serve <name>`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Role(role) => role.name(),
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+impl clap::ValueEnum for Part {
+    fn value_variants<'a>() -> &'a [Self] {
+        &Self::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        match self {
+            Self::Role(role) => role.to_possible_value(),
+            Self::Gateway => Some(clap::builder::PossibleValue::new(self.name()).help("One origin for all services")),
+        }
+    }
+}
+
+/// The port of the gateway.
+pub const GATEWAY_PORT: u16 = 8000;
+
 /// Where the shop listens.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
@@ -101,6 +147,14 @@ impl Ports {
             Some(port) => self.bind(port, &format!("{} gRPC", role.title())).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The gateway's listener.
+    ///
+    /// # Errors
+    /// The sentence for people when the port cannot be had.
+    pub async fn bind_gateway(self) -> Result<TcpListener, Error> {
+        self.bind(GATEWAY_PORT, "gateway").await
     }
 
     async fn bind(self, port: u16, title: &str) -> Result<TcpListener, Error> {

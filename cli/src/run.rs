@@ -1,6 +1,8 @@
 //! From the command line to the command.
 
-use crate::args::{Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs, ServerArgs};
+use crate::args::{
+    Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs, ServerArgs,
+};
 use crate::config::{self, Loaded};
 use crate::exit::Code;
 use crate::ports::Role;

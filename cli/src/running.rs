@@ -5,9 +5,7 @@ use crate::client::{Client, Error};
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use anyhow::Context;
-use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
-use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -95,7 +93,8 @@ impl Process {
         let stderr = File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
         let program = std::env::current_exe().context("this program does not know where it is")?;
         let mut command = Command::new(program);
-        command.arg("up").arg("--data-dir").arg(&global.data_dir).envs(environment(up));
+        // Our flags as variables: others see a process's arguments, and some of these are secrets.
+        command.arg("up").arg("--data-dir").arg(&global.data_dir).envs(global.flags.iter().cloned());
         if up.empty {
             command.arg("--empty");
         }
@@ -163,35 +162,6 @@ async fn drain(mut lines: Lines<BufReader<ChildStdout>>) {
     while let Ok(Some(_)) = lines.next_line().await {}
 }
 
-/// The arguments as the variables that `up` reads: others see a process's arguments, and some of these are secrets.
-fn environment(up: &UpArgs) -> Vec<(&'static str, OsString)> {
-    let (database, servers, payment) = (&up.database, &up.servers, &up.payment);
-    let programs = database.postgres.to_possible_value().map(|value| value.get_name().to_owned());
-    let always = [
-        ("PORT_OFFSET", up.port_offset.to_string()),
-        ("LISTEN", up.listen.to_string()),
-        ("DB_PORT", database.db_port.to_string()),
-        ("DB_USER", database.db_user.clone()),
-        ("KAFKA_PARTITIONS", servers.partitions.to_string()),
-        ("REDIS_PORT", servers.redis_port.to_string()),
-        ("PAYMENT_SUCCESS_RATE", payment.payment_success_rate.to_string()),
-        ("PAYMENT_LATENCY", format!("{}ms", payment.payment_latency.as_secs_f64() * 1_000.0)),
-    ];
-    let given = [
-        ("DATABASE_URL", &database.database_url),
-        ("DB_HOST", &database.db_host),
-        ("DB_PASSWORD", &database.db_password),
-        ("SAGASHOP_POSTGRES", &programs),
-        ("KAFKA_BROKER", &servers.kafka_broker),
-        ("REDIS_HOST", &servers.redis_host),
-        ("REDIS_PASSWORD", &servers.redis_password),
-        ("SMTP_URL", &servers.smtp_url),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &servers.otlp_endpoint),
-    ];
-    let given = given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?)));
-    always.into_iter().chain(given).map(|(name, value)| (name, value.into())).collect()
-}
-
 /// The exit code that means the same for us.
 fn code(number: i32) -> Option<Code> {
     let codes = [Code::Failed, Code::InUse, Code::Unavailable, Code::Interrupted];
@@ -208,25 +178,6 @@ fn last_lines(log: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Args, Command as Parsed};
-    use clap::Parser;
-
-    fn up(line: &[&str]) -> UpArgs {
-        match Args::parse_from([&["sagashop", "demo"], line].concat()).command {
-            Parsed::Demo(demo) => demo.up,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_shop_is_started_with_our_arguments_and_secrets_are_none_of_them() {
-        let line = ["--port-offset", "700", "--payment-latency", "20ms", "--database-url", "postgres://u:secret@h/d"];
-        let variables = environment(&up(&line));
-        let value = |name: &str| variables.iter().find(|(n, _)| *n == name).and_then(|(_, value)| value.to_str());
-        assert_eq!(value("PORT_OFFSET"), Some("700"));
-        assert_eq!(value("PAYMENT_LATENCY"), Some("20ms"));
-        assert_eq!(value("DATABASE_URL"), Some("postgres://u:secret@h/d"));
-    }
 
     #[test]
     fn the_end_of_a_log_is_told() {

@@ -144,6 +144,7 @@ fn administrator(args: &ServeArgs) -> anyhow::Result<Vec<Bootstrap>> {
     let (Part::Role(Role::User), Some(email)) = (args.part, email) else { return Ok(Vec::new()) };
     // No flag: everybody on the machine can see arguments.
     let password = config::secret_from_environment("ADMIN_PASSWORD")?;
-    let administrator = |password| Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin };
+    let administrator =
+        |password| Bootstrap { name: "Administrator".to_owned(), email, password, role: UserRole::Admin };
     Ok(password.map(administrator).into_iter().collect())
 }

@@ -1,0 +1,128 @@
+//! `sagashop config show` and `config check`.
+
+use super::layers::{Effective, Source, load};
+use super::{Error, accept};
+use crate::args::ConfigArgs;
+use crate::exit::Code;
+use crate::output::{self, Format, Row};
+use crate::ports::Part;
+use serde::Serialize;
+use std::ffi::OsString;
+
+/// What stands for a secret.
+const MASK: &str = "********";
+
+/// One line of `config show`.
+#[derive(Serialize)]
+struct Line {
+    setting: String,
+    /// Masked where it is a secret; none where it is not set.
+    value: Option<String>,
+    source: String,
+    variable: String,
+}
+
+impl Row for Line {
+    const COLUMNS: &'static [&'static str] = &["setting", "value", "source", "variable"];
+
+    fn cells(&self) -> Vec<String> {
+        let value = self.value.clone().unwrap_or_default();
+        vec![self.setting.clone(), value, self.source.clone(), self.variable.clone()]
+    }
+}
+
+/// Shows every setting of a command with its source, secrets masked.
+///
+/// # Errors
+/// The configuration is not accepted, or stdout cannot be written.
+pub fn show(format: Format, args: &ConfigArgs) -> anyhow::Result<Code> {
+    let loaded = load(line(&args.command, &["up"])).map_err(Error::into_failure)?;
+    tell(&loaded.warnings);
+    let lines: Vec<Line> = loaded.settings.iter().map(Line::of).collect();
+    output::rows(format, &lines)?;
+    Ok(Code::Done)
+}
+
+/// Checks the configuration as the command would when it starts, without starting it; without a command, for all parts
+/// that `serve` runs.
+///
+/// # Errors
+/// What is not accepted, all of it.
+pub fn check(args: &ConfigArgs) -> anyhow::Result<Code> {
+    let lines: Vec<Vec<OsString>> = if args.command.is_empty() {
+        Part::ALL.iter().map(|part| line(&[], &["serve", part.name()])).collect()
+    } else {
+        vec![line(&args.command, &[])]
+    };
+    for (number, line) in lines.into_iter().enumerate() {
+        let name = line[1..].iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let loaded = load(line).map_err(Error::into_failure)?;
+        if number == 0 {
+            tell(&loaded.warnings);
+        }
+        accept(&loaded.args).map_err(|error| error.context(format!("sagashop {name}")))?;
+    }
+    eprintln!("The configuration is accepted.");
+    Ok(Code::Done)
+}
+
+/// A command line of these words, the program's name before them.
+fn line(words: &[OsString], otherwise: &[&str]) -> Vec<OsString> {
+    let words = match words {
+        [] => otherwise.iter().map(OsString::from).collect(),
+        words => words.to_vec(),
+    };
+    [OsString::from("sagashop")].into_iter().chain(words).collect()
+}
+
+fn tell(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+impl Line {
+    fn of(setting: &Effective) -> Self {
+        let value = (!setting.values.is_empty()).then(|| setting.values.join(","));
+        let value = value.map(|value| if setting.is_secret { masked(&value) } else { value });
+        let source = match &setting.source {
+            Source::Flag => "flag".to_owned(),
+            Source::Environment => "environment".to_owned(),
+            Source::SecretFile(path) => format!("file {} ({}_FILE)", path.display(), setting.variable),
+            Source::File(path) => format!("file {}", path.display()),
+            Source::Default => "default".to_owned(),
+        };
+        Self { setting: setting.name.clone(), value, source, variable: setting.variable.clone() }
+    }
+}
+
+/// Of a URL all but its password and parameters, of any other secret nothing.
+fn masked(value: &str) -> String {
+    if value.is_empty() {
+        return String::new();
+    }
+    let Ok(url) = reqwest::Url::parse(value) else { return MASK.to_owned() };
+    let (Some(host), None) = (url.host_str(), url.query()) else { return MASK.to_owned() };
+    let user = if url.username().is_empty() { String::new() } else { format!("{}:{MASK}@", url.username()) };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{user}{host}{port}{}", url.scheme(), url.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_urls_still_say_where() {
+        for (value, shown) in [
+            ("hunter2", MASK),
+            ("", ""),
+            ("postgres://shop:hunter2@db.example:5433/shop", "postgres://shop:********@db.example:5433/shop"),
+            ("smtp://mail.example:25", "smtp://mail.example:25"),
+            ("postgres://db.example/shop?password=hunter2", MASK),
+            ("a:hunter2", MASK),
+        ] {
+            assert_eq!(masked(value), shown);
+        }
+    }
+}
