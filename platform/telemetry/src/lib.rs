@@ -13,4 +13,4 @@ mod propagation;
 
 pub use endpoint::otlp_endpoint;
 pub use init::{Format, Guard, Options, init};
-pub use propagation::{set_parent, traceparent};
+pub use propagation::{records_spans, set_parent, traceparent};

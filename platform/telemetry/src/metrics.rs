@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use parking_lot::Mutex;
 use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
-pub use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
+pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 /// Content type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;

@@ -13,6 +13,11 @@ pub(crate) fn enable() {
     ENABLED.store(true, Ordering::Relaxed);
 }
 
+/// Whether spans go anywhere. Where they do not, what is asked for often need not make any.
+pub fn records_spans() -> bool {
+    ENABLED.load(Ordering::Relaxed)
+}
+
 /// The `traceparent` of the current span; `None` where no collector is configured.
 pub fn traceparent() -> Option<String> {
     if !ENABLED.load(Ordering::Relaxed) {

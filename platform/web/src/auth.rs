@@ -24,6 +24,7 @@ pub use service::ServiceTokens;
 pub use token::{Grant, TokenSigner, jwks};
 pub use verify::{Error, TokenVerifier};
 
+use crate::context::charge;
 use crate::grpc;
 
 /// What a user may do.
@@ -90,11 +91,14 @@ impl fmt::Debug for Identity {
 /// The caller of a gRPC method, by the `authorization` of its metadata.
 ///
 /// # Errors
-/// `Unauthenticated` without a good token; `Unavailable` while tokens cannot be checked.
+/// `Unauthenticated` without a good token; `Unavailable` while tokens cannot be checked; `ResourceExhausted` when the
+/// account has sent too many requests.
 pub async fn authenticate(metadata: &MetadataMap, verifier: &TokenVerifier) -> Result<Identity, tonic::Status> {
     let token = grpc::bearer(metadata).ok_or_else(|| tonic::Status::unauthenticated("an access token is needed"))?;
-    verifier.verify(token).await.map_err(|error| match error {
+    let identity = verifier.verify(token).await.map_err(|error| match error {
         Error::Invalid => tonic::Status::unauthenticated("the access token is not valid"),
         Error::Unavailable => tonic::Status::unavailable("access tokens cannot be checked at present"),
-    })
+    })?;
+    charge(identity.user_id)?;
+    Ok(identity)
 }

@@ -3,53 +3,65 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use poem::endpoint::BoxEndpoint;
-use poem::error::{ReadBodyError, ResponseError};
 use poem::http::uri::PathAndQuery;
-use poem::http::{HeaderValue, StatusCode, Uri, header};
+use poem::http::{HeaderValue, Method, StatusCode, Uri, header};
 use poem::{Body, Endpoint, Request, Response};
-use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 use tracing::{Instrument, Span, field};
 
 use crate::auth::TokenVerifier;
-use crate::context::{CORRELATION_ID, RequestContext};
+use crate::context::{self, RequestContext, Seen};
+use crate::gate::Gate;
+use crate::limits::Limits;
 use crate::problem::{CONTENT_TYPE, Problem};
 use crate::refusal::Asked;
-use crate::routes::{Route, Routes};
+use crate::routes::{Own, Route, Routes};
+use crate::{EdgeOptions, docs};
 
+mod accept;
 mod body;
+mod client;
+mod compression;
+mod cors;
+mod headers;
+mod log;
 mod measures;
+mod read;
 
+use cors::Cors;
+use headers::Asker;
 use measures::Measures;
 
 /// Every route is also known under this prefix.
 const PREFIX: &str = "/api/v1";
-/// A body has at most so many bytes.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// It arrives within this.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of a body that is too large so much is taken in before the answer, for no longer than this.
-const DISCARD_BYTES_MAX: u64 = 8 * 1024 * 1024;
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a handler may take where nothing else is said.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How paths that match no route are counted: together.
-const UNMATCHED: &str = "unmatched";
 
 /// A service's routes with everything around them: limits, trace, metrics, problems.
 ///
-/// In order: the prefix `/api/v1` is taken off, a span goes on with the caller's trace, the body is read within its
-/// limits and looked through for what PostgreSQL cannot store, the handler runs within its time, and whatever went wrong
-/// is answered as a [`Problem`].
+/// In order: the prefix `/api/v1` is taken off, the caller's address is counted, a method and a type that the route does
+/// not have are refused, the body is read within its limits and looked through for what PostgreSQL cannot store, a slot
+/// is taken, the handler runs within its time, and whatever went wrong is answered as a [`Problem`].
 pub struct Edge {
-    pub(crate) service: &'static str,
-    pub(crate) routes: Routes,
-    pub(crate) inner: BoxEndpoint<'static, Response>,
-    pub(crate) verifier: Option<TokenVerifier>,
+    service: &'static str,
+    routes: Routes,
+    inner: BoxEndpoint<'static, Response>,
+    own: OwnAnswers,
+    verifier: Option<TokenVerifier>,
+    options: EdgeOptions,
+    limits: Arc<Limits>,
+    gate: Gate,
+    cors: Cors,
     measures: Measures,
+}
+
+/// What answers the routes that every service has.
+pub(crate) struct OwnAnswers {
+    pub health: crate::health::Health,
+    pub document: bytes::Bytes,
 }
 
 impl Edge {
@@ -57,39 +69,128 @@ impl Edge {
         service: &'static str,
         routes: Routes,
         inner: BoxEndpoint<'static, Response>,
+        own: OwnAnswers,
         verifier: Option<TokenVerifier>,
+        options: EdgeOptions,
     ) -> Self {
-        Self { service, routes, inner, verifier, measures: Measures::new() }
+        Self {
+            service,
+            inner,
+            own,
+            verifier,
+            limits: Arc::new(Limits::new(&options.rate_limits)),
+            gate: Gate::new(service, &options),
+            cors: Cors::new(&options.cors_origins),
+            measures: Measures::new(service, &routes),
+            routes,
+            options,
+        }
     }
 
-    async fn answer(&self, mut request: Request, route: Option<&Route>) -> Response {
-        let method = request.method().clone();
-        let body = match read(&mut request).await {
-            Ok(body) => body,
-            Err(problem) => return refused(&problem),
+    /// Everything between the head of a request and its answer, in the request's own scope.
+    async fn answer(&self, request: Request, route: Option<&Route>, context: &RequestContext) -> Response {
+        let refusal = match self.admit(&request, route, context) {
+            Ok(None) => match self.handle(request, route).await {
+                Ok(response) => return response,
+                Err(problem) => problem,
+            },
+            Ok(Some(response)) => return response,
+            Err(problem) => problem,
         };
-        request.set_body(Body::from_bytes(body.clone()));
-        let asked = Asked { routes: &self.routes, route, method: &method, body: &body };
-
-        let limit = route.and_then(|route| route.timeout).unwrap_or(HANDLER_TIMEOUT);
-        let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        let problem = match tokio::time::timeout(limit, handled).await {
-            Ok(Ok(Ok(response))) if is_answer(&response) => return response,
-            Ok(Ok(Ok(response))) => Problem::of_status(response.status()),
-            Ok(Ok(Err(error))) => asked.problem(&error),
-            Ok(Err(panic)) => Problem::internal(format!("panic: {}", message(&*panic))),
-            Err(_) => {
-                tracing::warn!(http.request.limit_s = limit.as_secs(), "a request took too long");
-                Problem::unavailable("The request took too long", Duration::from_secs(1))
-            }
-        };
-        let mut response = problem.as_response();
-        if problem.status_code() == StatusCode::METHOD_NOT_ALLOWED
-            && let Some(allow) = route.and_then(|route| HeaderValue::try_from(route.allow()).ok())
-        {
-            response.headers_mut().insert(header::ALLOW, allow);
+        let mut response = refusal.into_answer();
+        if refusal_closes(response.status()) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if let (StatusCode::METHOD_NOT_ALLOWED, Some(route)) = (response.status(), route) {
+            response.headers_mut().insert(header::ALLOW, route.allow.clone());
         }
         response
+    }
+
+    /// Whether a request may go on, by its head alone. Some are answered by it.
+    fn admit(
+        &self,
+        request: &Request,
+        route: Option<&Route>,
+        context: &RequestContext,
+    ) -> Result<Option<Response>, Problem> {
+        read::check_head(request, &self.options)?;
+        if let Some(preflight) = self.cors.preflight(request, route) {
+            return Ok(Some(preflight));
+        }
+        let own = route.and_then(|route| route.own);
+        if !own.is_some_and(Own::always)
+            && let Some(address) = context.remote
+        {
+            context::count(self.limits.address(address, route.is_some_and(|route| route.guarded)))?;
+        }
+        let route = route.ok_or_else(|| Problem::not_found("There is nothing at this path"))?;
+        match route.operation(request.method()) {
+            Some(operation) => accept::check(request.headers(), operation).map(|()| None),
+            None if request.method() == Method::OPTIONS => {
+                let options = Response::builder().status(StatusCode::NO_CONTENT);
+                Ok(Some(options.header(header::ALLOW, route.allow.clone()).finish()))
+            }
+            None => Err(Problem::method_not_allowed()),
+        }
+    }
+
+    async fn handle(&self, mut request: Request, route: Option<&Route>) -> Result<Response, Problem> {
+        if let Some(own) = route.and_then(|route| route.own) {
+            return Ok(self.own.answer(own).await);
+        }
+        let bytes_max = route.and_then(|route| route.body_bytes_max).unwrap_or(self.options.body_bytes_max);
+        let taken = read::take(&mut request, bytes_max, &self.options).await?;
+        let limit = route.and_then(|route| route.timeout);
+        let _slot = match limit {
+            Some(_) => self.gate.enter_long()?,
+            None => self.gate.enter().await?,
+        };
+        if !taken.body.is_empty() {
+            request.set_body(Body::from_bytes(taken.body.clone()));
+        }
+        if let Some(verifier) = &self.verifier {
+            request.set_data(verifier.clone());
+        }
+        let method = request.method().clone();
+        let asked = Asked { routes: &self.routes, route, method: &method, body: &taken.body };
+        let limit = limit.unwrap_or(self.options.request_timeout);
+        let handled = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        match tokio::time::timeout(limit, handled).await {
+            Ok(Ok(Ok(response))) if is_answer(&response) => Ok(response),
+            Ok(Ok(Ok(response))) => Err(Problem::of_status(response.status())),
+            Ok(Ok(Err(error))) => Err(asked.problem(&error)),
+            Ok(Err(panic)) => Err(Problem::internal(format!("panic: {}", message(&*panic)))),
+            Err(_) => {
+                tracing::warn!(http.request.limit_s = limit.as_secs(), "a request took too long");
+                Err(Problem::unavailable("The request took too long", Duration::from_secs(1)))
+            }
+        }
+    }
+
+    /// Runs a request in its scope, and in a span of its own where spans are recorded.
+    async fn scoped(
+        &self,
+        request: Request,
+        route: Option<&Route>,
+        method: usize,
+        context: &mut RequestContext,
+    ) -> (Response, Seen) {
+        let limits = Arc::clone(&self.limits);
+        if !telemetry::records_spans() {
+            return context.clone().scope(limits, self.answer(request, route, context)).await;
+        }
+        let pattern = route.map_or(measures::UNMATCHED, |route| route.pattern.as_str());
+        let span = span(self.service, measures::label(method), pattern, context);
+        telemetry::set_parent(&span, context.traceparent.as_deref());
+        context.traceparent = span.in_scope(telemetry::traceparent).or(context.traceparent.take());
+        let work = context.clone().scope(limits, self.answer(request, route, context));
+        let (response, seen) = work.instrument(span.clone()).await;
+        span.record("http.response.status_code", response.status().as_u16());
+        if response.status().is_server_error() {
+            span.record("otel.status_code", "ERROR");
+        }
+        (response, seen)
     }
 }
 
@@ -100,34 +201,44 @@ impl Endpoint for Edge {
         let started = Instant::now();
         strip_prefix(&mut request);
         let route = self.routes.find(request.uri().path());
-        let pattern = route.map_or(UNMATCHED, |route| route.pattern.as_str());
-        let method = measures::bounded(request.method());
+        let method = measures::place(request.method());
         let mut context = RequestContext::of_request(&request);
-        let span = span(self.service, method, pattern, &context);
-        telemetry::set_parent(&span, context.traceparent.as_deref());
+        context.remote = client::address(request.headers(), context.remote, &self.options.trusted_proxies);
+        let limit = route.and_then(|route| route.timeout).unwrap_or(self.options.request_timeout);
+        context.deadline = Some(started + limit);
+        let asker = Asker::of(&request);
+        let uri = request.uri().clone();
 
-        let response = async {
-            context.traceparent = telemetry::traceparent().or(context.traceparent.take());
-            request.set_data(context.clone());
-            if let Some(verifier) = &self.verifier {
-                request.set_data(verifier.clone());
-            }
-            context.clone().scope(self.answer(request, route)).await
-        };
-        let mut response = response.instrument(span.clone()).await;
+        let (mut response, seen) = self.scoped(request, route, method, &mut context).await;
 
-        let status = response.status();
-        span.record("http.response.status_code", status.as_u16());
-        if status.is_server_error() {
-            span.record("otel.status_code", "ERROR");
+        if self.options.compression && !asker.head {
+            response = compression::finish(response, asker.gzip).await;
         }
-        self.measures.record(self.service, method, pattern, status, started.elapsed());
-        let headers = response.headers_mut();
-        if let Ok(id) = HeaderValue::try_from(context.correlation_id.to_string()) {
-            headers.insert(CORRELATION_ID, id);
+        headers::finish(&mut response, &asker, &context, seen.allowance, route, self.options.tls.is_some());
+        self.cors.finish(response.headers_mut(), asker.origin.as_ref());
+        let (status, took) = (response.status(), started.elapsed());
+        self.measures.record(method, route.map(|route| route.index), status, took);
+        let own = route.and_then(|route| route.own);
+        if log::wanted(self.options.access_log, status) && !own.is_some_and(Own::always) {
+            let (service, method) = (self.service, measures::label(method));
+            let route = route.map_or(measures::UNMATCHED, |route| route.pattern.as_str());
+            log::Line { service, method, route, uri: &uri, status, took, context: &context, seen }.write();
         }
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Ok(response)
+    }
+}
+
+impl OwnAnswers {
+    async fn answer(&self, own: Own) -> Response {
+        match own {
+            Own::Ready => self.health.ready().await,
+            Own::Live => self.health.live(),
+            Own::Metrics => {
+                Response::builder().content_type(telemetry::metrics::CONTENT_TYPE).body(telemetry::metrics::render())
+            }
+            Own::Docs => docs::page(&String::from_utf8_lossy(&self.document)),
+            Own::Document => Response::builder().content_type("application/json").body(self.document.clone()),
+        }
     }
 }
 
@@ -156,45 +267,9 @@ fn strip_prefix(request: &mut Request) {
     }
 }
 
-/// The body, within its limits of size and time, and of what can be stored.
-async fn read(request: &mut Request) -> Result<bytes::Bytes, Problem> {
-    if request.uri().path_and_query().is_some_and(|path| path.as_str().contains("%00")) {
-        return Err(Problem::bad_request("The path or query contains a NUL character"));
-    }
-    let announced = request.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
-        if request.header(header::EXPECT).is_none() {
-            discard(request.take_body()).await;
-        }
-        return Err(Problem::too_large(BODY_BYTES_MAX));
-    }
-    let reading = request.take_body().into_bytes_limit(BODY_BYTES_MAX);
-    let body = match tokio::time::timeout(BODY_TIMEOUT, reading).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(ReadBodyError::PayloadTooLarge)) => return Err(Problem::too_large(BODY_BYTES_MAX)),
-        Ok(Err(_)) => return Err(Problem::bad_request("The body cannot be read")),
-        Err(_) => return Err(Problem::too_slow()),
-    };
-    body::check(&body)?;
-    Ok(body)
-}
-
-/// Takes in a little of a body that nobody wants: a client that is still sending when the connection is closed may never
-/// read the answer.
-async fn discard(body: Body) {
-    let (mut some, mut nowhere) = (body.into_async_read().take(DISCARD_BYTES_MAX), tokio::io::sink());
-    let reading = tokio::io::copy(&mut some, &mut nowhere);
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
-}
-
-/// The answer to a request whose body is not taken. Where it was not read to its end the connection cannot be used
-/// again, and the client is told so.
-fn refused(problem: &Problem) -> Response {
-    let mut response = problem.as_response();
-    if [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&problem.status_code()) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// Where a body was not read to its end the connection cannot be used again, and the client is told so.
+fn refusal_closes(status: StatusCode) -> bool {
+    [StatusCode::PAYLOAD_TOO_LARGE, StatusCode::REQUEST_TIMEOUT].contains(&status)
 }
 
 /// Whether a response can go out as it is: anything but an error in the framework's plain text.

@@ -1,56 +1,107 @@
 //! The gRPC server and client.
+//!
+//! [`routes`] gives a service health and reflection, [`serve`] puts the edge around it: deadlines, limits, metrics, the
+//! access log. [`channel`] and [`request`] call others, with the trace and the time that is left. [`status`] says a
+//! [`Problem`](crate::Problem) as gRPC does.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use poem::http::{HeaderMap, StatusCode};
+use poem::http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::{AsciiMetadataValue, MetadataMap};
+use tonic::body::Body;
+use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Request, Status};
-use tracing::Span;
+use tonic::transport::Server;
+use tower::Service;
 
-use crate::auth::Identity;
-use crate::context::CORRELATION_ID;
-use crate::{EdgeOptions, Problem, RequestContext};
+use crate::EdgeOptions;
+use crate::server::Tls;
 
-/// A connection is made within this.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A call is answered within this, on either side.
+mod client;
+mod edge;
+mod incoming;
+mod limited;
+mod measured;
+mod status;
+mod timeout;
+
+pub(crate) use client::bearer;
+pub use client::{channel, context, request};
+pub use status::status;
+
+/// A call is answered within this, on either side; a stream begins within it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A silent connection is asked whether it lives this often, and given up after as long again.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Calls in flight on one connection; more wait.
 const STREAMS_MAX: u32 = 1_024;
-/// Calls in flight at shutdown have this long to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Serves gRPC until `shutdown`; calls then in flight have five seconds to end. Each call has a span that goes on with
-/// the caller's trace.
+/// A service with `grpc.health.v1` and server reflection beside it, the older version too, which some tools still ask
+/// for. `descriptors` are those of its contract.
 ///
 /// # Errors
-/// The listener fails.
+/// Descriptors that cannot be read.
+pub async fn routes<S>(service: S, descriptors: &'static [u8]) -> anyhow::Result<Routes>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status(S::NAME, tonic_health::ServingStatus::Serving).await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(descriptors)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name(S::NAME)
+            .with_service_name("grpc.health.v1.Health")
+    };
+    let unreadable = "the descriptors cannot be read";
+    Ok(Routes::new(service)
+        .add_service(health_service)
+        .add_service(reflection().build_v1().context(unreadable)?)
+        .add_service(reflection().build_v1alpha().context(unreadable)?))
+}
+
+/// Serves gRPC until `shutdown`; calls then in flight have [`EdgeOptions::shutdown_timeout`] to end. Each call has a
+/// span that goes on with the caller's trace.
+///
+/// # Errors
+/// The listener fails, or the TLS files cannot be used.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
-    _options: EdgeOptions,
+    options: EdgeOptions,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE * 6));
+    let tls = options.tls.clone().map(|files| Tls::new(files, &["h2"])).transpose()?.map(Arc::new);
+    let incoming = incoming::connections(listener, &options, tls);
+    let stop = {
+        let (shutdown, delay) = (shutdown.clone(), options.drain_delay);
+        async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(delay).await;
+        }
+    };
     let server = Server::builder()
-        .timeout(CALL_TIMEOUT)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .trace_fn(|request| span(request.uri().path(), request.headers()))
+        .http2_max_header_list_size(u32::try_from(options.header_bytes_max).unwrap_or(u32::MAX))
+        .layer(edge::EdgeLayer::new(&options))
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(incoming, stop);
     let overtime = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(SHUTDOWN_TIMEOUT).await;
+        tokio::time::sleep(options.drain_delay + options.shutdown_timeout).await;
     };
     tokio::select! {
         served = server => served.context("the gRPC server failed"),
@@ -58,78 +109,5 @@ pub async fn serve(
     }
 }
 
-fn span(path: &str, headers: &HeaderMap) -> Span {
-    let context = RequestContext::of_headers(headers);
-    let name = path.trim_start_matches('/');
-    let span = tracing::info_span!(
-        "grpc.request",
-        otel.name = name,
-        otel.kind = "server",
-        rpc.system = "grpc",
-        rpc.method = name,
-        request.correlation_id = %context.correlation_id,
-    );
-    telemetry::set_parent(&span, context.traceparent.as_deref());
-    span
-}
-
-/// A channel to `endpoint` (`host:port`, or a URL), connected at the first call and again whenever it breaks.
-///
-/// # Errors
-/// A text that is no address.
-pub fn channel(endpoint: &str) -> anyhow::Result<Channel> {
-    let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
-    let endpoint = Endpoint::from_shared(url).with_context(|| format!("{endpoint:?} is no host:port"))?;
-    Ok(endpoint
-        .tcp_nodelay(true)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
-        .keep_alive_while_idle(true)
-        .connect_lazy())
-}
-
-/// A call with the trace and correlation id of `context`, in the name of `caller`.
-pub fn request<T>(message: T, context: &RequestContext, caller: Option<&Identity>) -> Request<T> {
-    let mut request = Request::new(message);
-    let mut set = |name: &'static str, value: Option<String>| {
-        if let Some(value) = value.and_then(|value| AsciiMetadataValue::try_from(value).ok()) {
-            request.metadata_mut().insert(name, value);
-        }
-    };
-    set(CORRELATION_ID, Some(context.correlation_id.to_string()));
-    set("traceparent", telemetry::traceparent().or_else(|| context.traceparent.clone()));
-    set("authorization", caller.and_then(Identity::token).map(|token| format!("Bearer {token}")));
-    request
-}
-
-/// The context that a call came with.
-pub fn context(metadata: &MetadataMap) -> RequestContext {
-    let mut context = RequestContext::of_headers(metadata.as_ref());
-    context.traceparent = telemetry::traceparent().or(context.traceparent);
-    context
-}
-
-/// The access token of a call.
-pub(crate) fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    let (scheme, token) = metadata.get("authorization")?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-impl From<Problem> for Status {
-    /// The gRPC status that says the same.
-    fn from(problem: Problem) -> Self {
-        let code = match problem.status_code() {
-            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY => Code::InvalidArgument,
-            StatusCode::UNAUTHORIZED => Code::Unauthenticated,
-            StatusCode::FORBIDDEN => Code::PermissionDenied,
-            StatusCode::NOT_FOUND | StatusCode::GONE => Code::NotFound,
-            StatusCode::CONFLICT => Code::FailedPrecondition,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
-            StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
-            _ => Code::Internal,
-        };
-        Self::new(code, problem.detail())
-    }
-}
+#[cfg(test)]
+mod tests;

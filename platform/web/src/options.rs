@@ -22,8 +22,10 @@ pub struct EdgeOptions {
     pub header_bytes_max: usize,
     /// A request has at most so many headers.
     pub headers_max: usize,
-    /// A request's line and headers arrive within this; a connection without a request is closed as soon.
+    /// A request's line and headers arrive within this.
     pub header_timeout: Duration,
+    /// A connection on which nothing is asked is closed after this; so is one whose other end does not read its answer.
+    pub idle_timeout: Duration,
     /// A request is answered within this; routes may say otherwise ([`App::timeout`](crate::App::timeout)).
     pub request_timeout: Duration,
     /// Connections at once; more are turned away. The process' limit of open files may allow fewer.
@@ -67,8 +69,9 @@ impl Default for EdgeOptions {
             body_bytes_max: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             header_bytes_max: 16 * 1024,
-            headers_max: 100,
-            header_timeout: Duration::from_secs(30),
+            headers_max: 64,
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
             request_timeout: Duration::from_secs(30),
             connections_max: 16_384,
             concurrency_max: 512,

@@ -1,6 +1,6 @@
 //! What went wrong, as RFC 9457 has it: `application/problem+json`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use poem::error::ResponseError;
@@ -41,6 +41,9 @@ struct Inner {
 pub struct FieldError {
     /// The field's path: `lines[0].quantity`, or the name of a parameter.
     pub field: String,
+    /// Where it stands in the body, as a JSON Pointer: `#/lines/0/quantity`. A parameter stands in none.
+    #[oai(skip_serializing_if_is_none)]
+    pub pointer: Option<String>,
     /// What is wrong with it.
     pub message: String,
 }
@@ -84,6 +87,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
     }
 
+    /// 406: none of the types that the caller can read is one that we can answer in.
+    pub(crate) fn not_acceptable(types: &str) -> Self {
+        let detail = format!("This can be answered as {types}");
+        Self::new(StatusCode::NOT_ACCEPTABLE, "not-acceptable", "Not acceptable", detail)
+    }
+
     /// 408: the request's body did not arrive in time.
     pub fn too_slow() -> Self {
         let detail = "The body of the request did not arrive in time";
@@ -100,10 +109,22 @@ impl Problem {
         Self::new(StatusCode::GONE, "gone", "Gone", detail)
     }
 
+    /// 412: it is no longer what the caller last saw.
+    pub fn precondition_failed(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", "It has changed meanwhile", detail)
+    }
+
     /// 413: the body is larger than allowed.
     pub fn too_large(bytes_max: usize) -> Self {
         let detail = format!("The body of a request has at most {bytes_max} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Too large", detail)
+    }
+
+    /// 431: the headers are more, or longer, than allowed.
+    pub(crate) fn headers_too_large(headers_max: usize, bytes_max: usize) -> Self {
+        let detail = format!("A request has at most {headers_max} headers of together {bytes_max} bytes");
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        Self::new(status, "headers-too-large", "Headers too large", detail)
     }
 
     /// 415: the body is of a type that is not understood.
@@ -128,6 +149,12 @@ impl Problem {
             .retry_after(retry_after)
     }
 
+    /// 503: more is asked for than can be done in time.
+    pub(crate) fn overloaded() -> Self {
+        Self::unavailable("More is asked for than can be done in time", Duration::from_secs(1))
+            .kind("overloaded", "Overloaded")
+    }
+
     /// 500: an error of ours. Its cause is logged here, once, under the request's correlation id, and never answered.
     pub fn internal(cause: impl fmt::Display) -> Self {
         let correlation_id = context().map(|context| context.correlation_id.to_string()).unwrap_or_default();
@@ -148,10 +175,19 @@ impl Problem {
         }
     }
 
-    /// Names a field and what is wrong with it.
+    /// Names a field of the body and what is wrong with it.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.0.errors.push(FieldError { field: field.into(), message: message.into() });
+        let field = field.into();
+        let pointer = Some(pointer(&field));
+        self.0.errors.push(FieldError { field, pointer, message: message.into() });
+        self
+    }
+
+    /// Names a parameter, of the path or the query or a header, and what is wrong with it.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, message: impl Into<String>) -> Self {
+        self.0.errors.push(FieldError { field: name.into(), pointer: None, message: message.into() });
         self
     }
 
@@ -187,9 +223,29 @@ impl Problem {
         &self.0.detail
     }
 
+    /// What kind of problem it is, in one word: `out-of-stock`.
+    pub fn kind_name(&self) -> &'static str {
+        self.0.kind
+    }
+
+    /// When to come again.
+    pub fn retry_delay(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Its members beside those that every problem has.
+    pub fn members(&self) -> &Map<String, Value> {
+        &self.0.members
+    }
+
     /// The fields that were refused.
     pub fn errors(&self) -> &[FieldError] {
         &self.0.errors
+    }
+
+    /// The answer.
+    pub(crate) fn into_answer(self) -> Response {
+        self.as_response()
     }
 
     /// The body of the answer.
@@ -202,15 +258,50 @@ impl Problem {
         body.insert("detail".into(), inner.detail.as_str().into());
         body.insert("error".into(), inner.detail.as_str().into());
         if !inner.errors.is_empty() {
-            let errors = inner.errors.iter().map(|e| json!({ "field": e.field, "message": e.message }));
-            body.insert("errors".into(), errors.collect());
+            body.insert("errors".into(), inner.errors.iter().map(FieldError::to_json).collect());
         }
         if let Some(context) = context() {
             body.insert("instance".into(), format!("urn:uuid:{}", context.correlation_id).into());
             body.insert("correlation_id".into(), context.correlation_id.to_string().into());
+            body.insert("trace_id".into(), context.trace_id().into());
+            let request_id =
+                context.request_id.as_deref().map_or_else(|| context.correlation_id.to_string(), str::to_owned);
+            body.insert("request_id".into(), request_id.into());
         }
         Value::Object(body)
     }
+}
+
+impl FieldError {
+    fn to_json(&self) -> Value {
+        match &self.pointer {
+            Some(pointer) => json!({ "field": self.field, "pointer": pointer, "message": self.message }),
+            None => json!({ "field": self.field, "message": self.message }),
+        }
+    }
+}
+
+/// `lines[0].quantity` as a JSON Pointer in a URI fragment (RFC 6901): `#/lines/0/quantity`.
+fn pointer(field: &str) -> String {
+    let mut pointer = String::from("#");
+    // Not `part.is_empty()`: the framework's trait of that name, which is never true, would be asked.
+    for part in field.split(['.', '[', ']']).filter(|part| !str::is_empty(part)) {
+        pointer.push('/');
+        for character in part.chars() {
+            match character {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                plain if plain.is_ascii_alphanumeric() || "-_@$!*+,;:=".contains(plain) => pointer.push(plain),
+                other => {
+                    let mut bytes = [0; 4];
+                    for byte in other.encode_utf8(&mut bytes).bytes() {
+                        let _ = write!(pointer, "%{byte:02X}");
+                    }
+                }
+            }
+        }
+    }
+    pointer
 }
 
 impl fmt::Display for Problem {
@@ -250,7 +341,7 @@ impl ResponseError for Problem {
 #[oai(rename = "Problem")]
 #[allow(dead_code)]
 struct Document {
-    /// What kind of problem it is: a URI reference.
+    /// What kind of problem it is: a URI reference, such as `/problems/out-of-stock`. It never changes its meaning.
     r#type: String,
     /// The kind in words.
     title: String,
@@ -261,11 +352,16 @@ struct Document {
     /// The detail once more.
     error: String,
     /// The fields that were refused.
+    #[oai(skip_serializing_if_is_none)]
     errors: Option<Vec<FieldError>>,
     /// This occurrence: the correlation id as a URN.
-    instance: Option<String>,
-    /// The id to quote in a question.
-    correlation_id: Option<String>,
+    instance: String,
+    /// The id to quote in a question: that of the whole undertaking.
+    correlation_id: uuid::Uuid,
+    /// The id of this request: its `X-Request-Id`.
+    request_id: String,
+    /// The trace that the request belongs to.
+    trace_id: String,
 }
 
 impl ApiResponse for Problem {
@@ -299,9 +395,24 @@ mod tests {
             json!({
                 "type": "/problems/validation", "title": "The request is not valid", "status": 400,
                 "detail": "Product not available", "error": "Product not available", "stock": 50,
-                "errors": [{ "field": "quantity", "message": "must be positive" }],
+                "errors": [{ "field": "quantity", "pointer": "#/quantity", "message": "must be positive" }],
             })
         );
+    }
+
+    #[test]
+    fn a_field_of_the_body_is_pointed_at() {
+        for (field, expected) in [
+            ("lines[0].quantity", "#/lines/0/quantity"),
+            ("name", "#/name"),
+            ("", "#"),
+            ("a/b~c", "#/a~1b~0c"),
+            ("größe", "#/gr%C3%B6%C3%9Fe"),
+        ] {
+            assert_eq!(pointer(field), expected);
+        }
+        let problem = Problem::bad_request("no").parameter("limit", "too many");
+        assert_eq!(problem.to_json()["errors"], json!([{ "field": "limit", "message": "too many" }]));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Asked<'_> {
         if let Some(refused) = error.downcast_ref::<ParseParamError>() {
             let reason = plain(&refused.reason);
             return Problem::bad_request(format!("{} is not valid: {reason}", refused.name))
-                .field(refused.name, reason);
+                .parameter(refused.name, reason);
         }
         if let Some(refused) = error.downcast_ref::<ParsePathError>() {
             return self.of_path(refused);
@@ -68,7 +68,7 @@ impl Asked<'_> {
         let number = refused.name.strip_prefix("param").and_then(|number| number.parse().ok());
         let name = number.and_then(|number| self.route?.parameter(number)).unwrap_or(refused.name);
         let reason = plain(&refused.reason);
-        Problem::bad_request(format!("{name} in the path is not valid: {reason}")).field(name, reason)
+        Problem::bad_request(format!("{name} in the path is not valid: {reason}")).parameter(name, reason)
     }
 
     fn of_payload(&self, reason: &str) -> Problem {

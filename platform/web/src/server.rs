@@ -1,37 +1,35 @@
-//! A service's HTTP server.
+//! A service's HTTP side, and its server.
 
-use std::io;
 use std::time::Duration;
 
-use poem::endpoint::make;
-use poem::http::uri::Scheme;
-use poem::listener::Acceptor;
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{EndpointExt, IntoEndpoint, Response, Route, Server};
+use bytes::Bytes;
+use poem::endpoint::BoxEndpoint;
+use poem::{EndpointExt, IntoEndpoint, Response};
 use poem_openapi::OpenApi;
 use serde_json::Value;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 
 use crate::auth::TokenVerifier;
-use crate::docs;
-use crate::edge::Edge;
+use crate::edge::{Edge, OwnAnswers};
 use crate::health::Health;
 use crate::routes::Routes;
-use crate::EdgeOptions;
+use crate::{EdgeOptions, docs};
 
-/// Requests in flight at shutdown have this long to end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
-/// After an accept that failed (no file descriptors, say) the next one waits this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// The routes beside the API's own.
-const OWN_ROUTES: [&str; 6] = ["/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"];
+mod connection;
+mod files;
+mod listen;
+mod tls;
+mod watched;
+
+pub(crate) use files::File;
+pub use listen::{serve, serve_endpoint};
+pub(crate) use tls::Tls;
+pub(crate) use watched::{InFlight, Watched};
 
 /// A service's HTTP side: its API, at the root and under `/api/v1`, and beside it `/docs` (Swagger UI), `/openapi.json`,
 /// `/health`, `/health/live`, `/health/ready` and `/metrics`.
 pub struct App {
     service: &'static str,
-    routes: Route,
+    api: BoxEndpoint<'static, Response>,
     document: String,
     health: Health,
     verifier: Option<TokenVerifier>,
@@ -45,10 +43,10 @@ impl App {
     /// The app of a service, named as callers know it: `order-service`.
     pub fn new<T: OpenApi + 'static>(service: &'static str, title: &str, api: T) -> Self {
         let api = docs::service(api, title);
-        let document = api.spec();
+        let document = docs::completed(&api.spec());
         Self {
             service,
-            routes: Route::new().nest("/", api),
+            api: api.map_to_response().boxed(),
             document,
             health: Health::new(service),
             verifier: None,
@@ -116,97 +114,20 @@ impl IntoEndpoint for App {
     type Endpoint = Edge;
 
     /// # Panics
-    /// Where a time limit was set for a pattern that the API does not have: an error of the program.
+    /// Where something was set for a pattern that the API does not have: an error of the program.
     fn into_endpoint(self) -> Edge {
-        let parsed = serde_json::from_str::<Value>(&self.document).unwrap_or_default();
-        let mut routes = Routes::new(parsed, &OWN_ROUTES);
-        for (pattern, timeout) in &self.timeouts {
-            assert!(routes.set_timeout(pattern, *timeout), "there is no route {pattern}");
+        let mut routes = Routes::new(serde_json::from_str::<Value>(&self.document).unwrap_or_default());
+        for (pattern, timeout) in self.timeouts {
+            routes.of_pattern(&pattern).timeout = Some(timeout);
         }
-        let (live, ready, health) = (self.health.clone(), self.health.clone(), self.health);
-        let document = self.document.clone();
-        let inner = self
-            .routes
-            .at("/health", poem::get(make(move |_| ready_of(health.clone()))))
-            .at("/health/live", poem::get(make(move |_| std::future::ready(live.live()))))
-            .at("/health/ready", poem::get(make(move |_| ready_of(ready.clone()))))
-            .at("/metrics", poem::get(make(|_| async { metrics() })))
-            .at("/openapi.json", poem::get(make(move |_| std::future::ready(json(&document)))))
-            .at("/docs", poem::get(make(move |_| std::future::ready(docs::page(&self.document)))));
-        Edge::new(self.service, routes, inner.map_to_response().boxed(), self.verifier)
-    }
-}
-
-async fn ready_of(health: Health) -> Response {
-    health.ready().await
-}
-
-fn json(document: &str) -> Response {
-    Response::builder().content_type("application/json").body(document.to_owned())
-}
-
-fn metrics() -> Response {
-    Response::builder().content_type(telemetry::metrics::CONTENT_TYPE).body(telemetry::metrics::render())
-}
-
-/// Serves `app` until `shutdown`; requests then in flight have five seconds to end.
-///
-/// # Errors
-/// The listener has no address.
-pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
-    let (service, options) = (app.service, app.options.clone());
-    serve_endpoint(service, listener, app, &options, shutdown).await
-}
-
-/// Serves what is no [`App`], such as a gateway, with the same care for connections: their number, their headers, TLS.
-///
-/// # Errors
-/// The listener has no address.
-pub async fn serve_endpoint<E>(
-    service: &str,
-    listener: TcpListener,
-    endpoint: E,
-    _options: &EdgeOptions,
-    shutdown: CancellationToken,
-) -> io::Result<()>
-where
-    E: IntoEndpoint,
-    E::Endpoint: 'static,
-{
-    let acceptor = NoDelay { address: LocalAddr(listener.local_addr()?.into()), listener };
-    Server::new_with_acceptor(acceptor)
-        .name(service)
-        .run_with_graceful_shutdown(endpoint, shutdown.cancelled_owned(), Some(SHUTDOWN_TIMEOUT))
-        .await
-}
-
-/// Accepts with `TCP_NODELAY`, and never gives up: the framework asks again at once after an error, as fast as it can.
-struct NoDelay {
-    address: LocalAddr,
-    listener: TcpListener,
-}
-
-impl Acceptor for NoDelay {
-    type Io = TcpStream;
-
-    fn local_addr(&self) -> Vec<LocalAddr> {
-        vec![self.address.clone()]
-    }
-
-    async fn accept(&mut self) -> io::Result<(TcpStream, LocalAddr, RemoteAddr, Scheme)> {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, remote)) => {
-                    // Refused only where the peer is gone already; then reading finds out.
-                    let _ = stream.set_nodelay(true);
-                    return Ok((stream, self.address.clone(), RemoteAddr(remote.into()), Scheme::HTTP));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+        for (pattern, bytes_max) in self.body_limits {
+            routes.of_pattern(&pattern).body_bytes_max = Some(bytes_max);
         }
+        for pattern in self.guarded {
+            routes.of_pattern(&pattern).guarded = true;
+        }
+        let own = OwnAnswers { health: self.health, document: Bytes::from(self.document) };
+        Edge::new(self.service, routes, self.api, own, self.verifier, self.options)
     }
 }
 

@@ -9,6 +9,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, Security
 
 use super::{Error, Identity, TokenVerifier};
 use crate::Problem;
+use crate::context::charge;
 
 /// Any caller with a good access token; 401 for all others.
 #[derive(SecurityScheme)]
@@ -27,13 +28,14 @@ async fn identity(request: &Request, bearer: auth::Bearer) -> poem::Result<Ident
     let verifier = request
         .data::<TokenVerifier>()
         .ok_or_else(|| Problem::internal("this service has no verifier of access tokens"))?;
-    let identity = verifier.verify(&bearer.token).await;
-    Ok(identity.map_err(|error| match error {
+    let identity = verifier.verify(&bearer.token).await.map_err(|error| match error {
         Error::Invalid => Problem::unauthenticated("The access token is not valid"),
         Error::Unavailable => {
             Problem::unavailable("Access tokens cannot be checked at present", Duration::from_secs(1))
         }
-    })?)
+    })?;
+    charge(identity.user_id)?;
+    Ok(identity)
 }
 
 async fn admin(request: &Request, bearer: auth::Bearer) -> poem::Result<Identity> {

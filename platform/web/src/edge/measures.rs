@@ -1,17 +1,39 @@
-//! Requests counted and timed by route pattern: every label is one of a bounded set.
+//! Requests counted and timed by route pattern: every label is one of a bounded set, and each is looked up once.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
-use telemetry::metrics::{self, HistogramVec, IntCounterVec};
+use telemetry::metrics::{self, Histogram, HistogramVec, IntCounter, IntCounterVec};
+
+use crate::routes::Routes;
+
+/// How paths that match no route are counted: together.
+pub(super) const UNMATCHED: &str = "unmatched";
+/// Methods that no route knows count together, as the last of these.
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OTHER"];
+/// The statuses that are answered often enough to be kept at hand.
+const STATUSES: [u16; 24] = [
+    200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410, 412, 413, 415, 422, 429, 431, 500, 502, 503,
+    504,
+];
 
 pub(super) struct Measures {
+    service: &'static str,
     requests: IntCounterVec,
     seconds: HistogramVec,
+    patterns: Vec<String>,
+    cells: Vec<[OnceLock<Box<Cell>>; METHODS.len()]>,
+}
+
+/// The metrics of one method of one route.
+struct Cell {
+    seconds: Histogram,
+    by_status: [OnceLock<IntCounter>; STATUSES.len()],
 }
 
 impl Measures {
-    pub fn new() -> Self {
+    pub fn new(service: &'static str, routes: &Routes) -> Self {
         let requests = metrics::counter_vec(
             "http_requests_total",
             "HTTP requests answered.",
@@ -23,25 +45,36 @@ impl Measures {
             &["service", "method", "endpoint"],
             metrics::SECONDS,
         );
-        Self { requests, seconds }
+        let mut patterns = routes.all().iter().map(|route| route.pattern.clone()).collect::<Vec<_>>();
+        patterns.push(UNMATCHED.to_owned());
+        let cells = patterns.iter().map(|_| std::array::from_fn(|_| OnceLock::new())).collect();
+        Self { service, requests, seconds, patterns, cells }
     }
 
-    pub fn record(&self, service: &str, method: &str, endpoint: &str, status: StatusCode, took: Duration) {
-        self.requests.with_label_values(&[service, method, endpoint, status.as_str()]).inc();
-        self.seconds.with_label_values(&[service, method, endpoint]).observe(took.as_secs_f64());
+    /// Counts a request; `route` is its index, or none where no route fits.
+    pub fn record(&self, method: usize, route: Option<usize>, status: StatusCode, took: Duration) {
+        let route = route.unwrap_or(self.cells.len() - 1);
+        let endpoint = self.patterns[route].as_str();
+        let cell = self.cells[route][method].get_or_init(|| {
+            let seconds = self.seconds.with_label_values(&[self.service, METHODS[method], endpoint]);
+            Box::new(Cell { seconds, by_status: std::array::from_fn(|_| OnceLock::new()) })
+        });
+        cell.seconds.observe(took.as_secs_f64());
+        let counter = || self.requests.with_label_values(&[self.service, METHODS[method], endpoint, status.as_str()]);
+        match STATUSES.binary_search(&status.as_u16()) {
+            Ok(place) => cell.by_status[place].get_or_init(counter).inc(),
+            Err(_) => counter().inc(),
+        }
     }
 }
 
-/// A method as a label: methods that no route knows count together.
-pub(super) fn bounded(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
-    }
+/// A method's place among those that are told apart.
+pub(super) fn place(method: &Method) -> usize {
+    let last = METHODS.len() - 1;
+    METHODS[..last].iter().position(|known| *known == method.as_str()).unwrap_or(last)
+}
+
+/// The label of a method's place.
+pub(super) fn label(place: usize) -> &'static str {
+    METHODS[place]
 }
