@@ -2,6 +2,7 @@
 //! both.
 
 mod counter;
+pub mod http;
 pub mod orders;
 mod processes;
 pub mod rebuild;

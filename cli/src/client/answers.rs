@@ -15,6 +15,11 @@ pub struct Session {
 }
 
 impl Session {
+    /// The value of the header `Authorization`.
+    pub fn authorization(&self) -> &[u8] {
+        self.bearer.as_bytes()
+    }
+
     pub(super) fn of(answer: LoggedIn) -> Result<Self, Error> {
         Ok(Self { user_id: answer.user.id, bearer: bearer(&answer.token)? })
     }
