@@ -1,80 +1,34 @@
-//! Notifications: one for each message and channel. They name a user, never an address or a name: those are looked up
-//! when it is sent.
+//! Notifications: one for each message and way. They name a user, never an address or a name: those are looked up when
+//! it is sent.
 
 use chrono::{DateTime, Utc};
-use kernel::{Idempotent, NotificationId, OrderId, UserId};
+use kernel::{Idempotent, Money, NotificationId, OrderId, UserId, WebhookId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The way to the recipient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Channel {
-    /// A line in the log.
-    Log,
-    /// An e-mail.
-    Email,
-}
+use crate::Reason;
 
-impl Channel {
-    /// Its name, as [`NotificationId::of_message`] takes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Email => "email",
-        }
-    }
-}
+pub mod preferences;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+pub mod webhook;
 
-/// Why an attempt failed: a kind, since a mail server's own words may hold an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Failure {
-    /// The server could not be reached.
-    Unreachable,
-    /// It did not answer in time.
-    TimedOut,
-    /// It did not want it now.
-    RefusedForNow,
-    /// It will never want it.
-    Refused,
-    /// There is nobody to send it to.
-    NoRecipient,
-    /// Anything else.
-    Other,
-}
-
-impl Failure {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::RefusedForNow => "refused_for_now",
-            Self::Refused => "refused",
-            Self::NoRecipient => "no_recipient",
-            Self::Other => "other",
-        }
-    }
-}
+pub use preferences::Preferences;
+pub use vocabulary::{Channel, Failure, Kind, Skip, Status};
+pub use webhook::Webhook;
 
 /// What may be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Send a notification.
     Queue {
-        /// The new notification.
+        /// The new notification: [`Letter::id`].
         notification_id: NotificationId,
         /// The message that it tells of.
         message_id: Uuid,
-        /// The way.
-        channel: Channel,
-        /// Whom it is for.
-        recipient: UserId,
-        /// What it says: the name of a text, such as `order_confirmed`.
-        template: String,
-        /// The order that it is about.
-        order_id: Option<OrderId>,
+        /// What, to whom, and how.
+        letter: Letter,
         /// Now.
         at: DateTime<Utc>,
     },
@@ -87,8 +41,22 @@ pub enum Command {
     RecordFailure {
         /// Why.
         failure: Failure,
+        /// The status that the other side answered with.
+        code: Option<u16>,
         /// When to try again; never, if absent.
         next_attempt_at: Option<DateTime<Utc>>,
+        /// Now.
+        at: DateTime<Utc>,
+    },
+    /// It is not to be sent, and that is as it should be.
+    Skip {
+        /// Why.
+        why: Skip,
+        /// Now.
+        at: DateTime<Utc>,
+    },
+    /// Send it once more.
+    Resend {
         /// Now.
         at: DateTime<Utc>,
     },
@@ -106,13 +74,22 @@ pub enum Event {
         message_id: Uuid,
         /// The way.
         channel: Channel,
-        /// Whom it is for.
+        /// Whom it is for, or about.
         recipient: UserId,
         /// The name of its text.
         template: String,
         /// The order that it is about.
         #[serde(default)]
         order_id: Option<OrderId>,
+        /// The webhook that it goes to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        webhook_id: Option<WebhookId>,
+        /// The amount that it tells of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Money>,
+        /// The reason that it gives.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -129,6 +106,9 @@ pub enum Event {
         attempt: u32,
         /// Why.
         failure: Failure,
+        /// The status that the other side answered with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
         /// When the next one is due.
         next_attempt_at: DateTime<Utc>,
         /// When.
@@ -140,6 +120,21 @@ pub enum Event {
         attempts: u32,
         /// Why the last one failed.
         failure: Failure,
+        /// The status that the other side answered with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<u16>,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// It will not be sent, and that is as it should be.
+    NotificationSkipped {
+        /// Why.
+        why: Skip,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// Somebody wants it sent once more.
+    NotificationRequeued {
         /// When.
         at: DateTime<Utc>,
     },
@@ -152,11 +147,43 @@ impl Event {
             Self::NotificationSent { .. } => "notification_sent",
             Self::AttemptFailed { .. } => "attempt_failed",
             Self::NotificationGaveUp { .. } => "notification_gave_up",
+            Self::NotificationSkipped { .. } => "notification_skipped",
+            Self::NotificationRequeued { .. } => "notification_requeued",
         }
     }
 
     fn event_version(&self) -> &'static str {
         "1"
+    }
+}
+
+/// What is to be sent, to whom, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// The way.
+    pub channel: Channel,
+    /// Whom it is for, or about.
+    pub recipient: UserId,
+    /// The name of its text, such as `order_confirmed`: a [`Kind`], of this version of the shop or another.
+    pub template: String,
+    /// The order that it is about.
+    pub order_id: Option<OrderId>,
+    /// The webhook that it goes to.
+    pub webhook_id: Option<WebhookId>,
+    /// The amount that it tells of.
+    pub amount: Option<Money>,
+    /// The reason that it gives.
+    pub reason: Option<Reason>,
+}
+
+impl Letter {
+    /// The notification that takes this letter's way with news of the message: the same at each asking, so that each
+    /// message goes each way once.
+    pub fn id(&self, message_id: Uuid) -> NotificationId {
+        match self.webhook_id {
+            Some(webhook) => NotificationId::of_message(message_id, &format!("{}:{webhook}", self.channel.as_str())),
+            None => NotificationId::of_message(message_id, self.channel.as_str()),
+        }
     }
 }
 
@@ -166,71 +193,109 @@ pub enum Notification {
     /// There is no such notification.
     #[default]
     Unknown,
-    /// It is to be sent.
-    Queued {
-        /// What and to whom.
-        letter: Letter,
-        /// How many attempts failed.
-        failed_attempts: u32,
-    },
-    /// It was sent.
-    Sent,
-    /// It was not, and will not be.
-    GivenUp,
+    /// There is.
+    Known(Known),
 }
 
-/// What is to be sent, to whom, and how.
+/// A notification that there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Letter {
-    /// The way.
-    pub channel: Channel,
-    /// Whom it is for.
-    pub recipient: UserId,
-    /// The name of its text.
-    pub template: String,
-    /// The order that it is about.
-    pub order_id: Option<OrderId>,
+pub struct Known {
+    /// What, to whom, and how.
+    pub letter: Letter,
+    /// Where it stands.
+    pub status: Status,
+    /// Attempts made, in all.
+    pub attempts: u32,
+    /// Of those that failed, how many came since it was last queued.
+    pub failed_attempts: u32,
 }
 
 impl Notification {
     fn fold_event(&mut self, event: Event) {
-        match (&mut *self, event) {
-            (_, Event::NotificationQueued { channel, recipient, template, order_id, .. }) => {
-                let letter = Letter { channel, recipient, template, order_id };
-                *self = Self::Queued { letter, failed_attempts: 0 };
+        let known = match (&mut *self, event) {
+            (
+                _,
+                Event::NotificationQueued {
+                    channel, recipient, template, order_id, webhook_id, amount, reason, ..
+                },
+            ) => {
+                let letter = Letter { channel, recipient, template, order_id, webhook_id, amount, reason };
+                *self = Self::Known(Known { letter, status: Status::Queued, attempts: 0, failed_attempts: 0 });
+                return;
             }
-            (Self::Queued { failed_attempts, .. }, Event::AttemptFailed { attempt, .. }) => *failed_attempts = attempt,
-            (Self::Queued { .. }, Event::NotificationSent { .. }) => *self = Self::Sent,
-            (Self::Queued { .. }, Event::NotificationGaveUp { .. }) => *self = Self::GivenUp,
-            _ => {}
+            (Self::Unknown, _) => return,
+            (Self::Known(known), event) => (known, event),
+        };
+        match known {
+            (known, Event::NotificationSent { attempt, .. }) => {
+                (known.status, known.attempts) = (Status::Sent, attempt)
+            }
+            (known, Event::AttemptFailed { attempt, .. }) => {
+                (known.status, known.attempts) = (Status::Retrying, attempt);
+                known.failed_attempts = known.failed_attempts.saturating_add(1);
+            }
+            (known, Event::NotificationGaveUp { attempts, .. }) => {
+                (known.status, known.attempts) = (Status::Failed, attempts);
+            }
+            (known, Event::NotificationSkipped { .. }) => known.status = Status::Skipped,
+            (known, Event::NotificationRequeued { .. }) => {
+                (known.status, known.failed_attempts) = (Status::Queued, 0);
+            }
+            (_, Event::NotificationQueued { .. }) => {}
         }
     }
 
     fn decide_command(&self, command: Command) -> Result<Idempotent<Vec<Event>>, Error> {
-        let event = match (self, command) {
-            (
-                Self::Unknown,
-                Command::Queue { notification_id, message_id, channel, recipient, template, order_id, at },
-            ) => Event::NotificationQueued { notification_id, message_id, channel, recipient, template, order_id, at },
-            (_, Command::Queue { .. })
-            | (Self::Sent, Command::RecordSent { .. })
-            | (Self::GivenUp, Command::RecordFailure { .. }) => return Ok(Idempotent::AlreadyDone),
-            (Self::Queued { failed_attempts, .. }, Command::RecordSent { at }) => {
-                Event::NotificationSent { attempt: failed_attempts.saturating_add(1), at }
+        let known = match (self, command) {
+            (Self::Unknown, Command::Queue { notification_id, message_id, letter, at }) => {
+                let Letter { channel, recipient, template, order_id, webhook_id, amount, reason } = letter;
+                return Ok(Idempotent::Executed(vec![Event::NotificationQueued {
+                    notification_id,
+                    message_id,
+                    channel,
+                    recipient,
+                    template,
+                    order_id,
+                    webhook_id,
+                    amount,
+                    reason,
+                    at,
+                }]));
             }
-            (Self::Queued { failed_attempts, .. }, Command::RecordFailure { failure, next_attempt_at, at }) => {
-                let attempt = failed_attempts.saturating_add(1);
-                match next_attempt_at {
-                    Some(next_attempt_at) => Event::AttemptFailed { attempt, failure, next_attempt_at, at },
-                    None => Event::NotificationGaveUp { attempts: attempt, failure, at },
+            (Self::Known(_), Command::Queue { .. }) => return Ok(Idempotent::AlreadyDone),
+            (Self::Unknown, _) => return Err(Error::Unknown),
+            (Self::Known(known), command) => (known, command),
+        };
+        let event = match known {
+            (Known { status: Status::Queued | Status::Retrying, attempts, .. }, command) => {
+                match result(attempts.saturating_add(1), command) {
+                    Some(event) => event,
+                    None => return Ok(Idempotent::AlreadyDone),
                 }
             }
-            (Self::Unknown, _) => return Err(Error::Unknown),
-            (Self::Sent, Command::RecordFailure { .. }) => return Err(Error::AlreadySent),
-            (Self::GivenUp, Command::RecordSent { .. }) => return Err(Error::AlreadyGivenUp),
+            (_, Command::Resend { at }) => Event::NotificationRequeued { at },
+            (Known { status: Status::Sent, .. }, Command::RecordSent { .. })
+            | (Known { status: Status::Failed, .. }, Command::RecordFailure { .. })
+            | (Known { status: Status::Skipped, .. }, Command::Skip { .. }) => return Ok(Idempotent::AlreadyDone),
+            (known, _) => return Err(Error::Ended(known.status)),
         };
         Ok(Idempotent::Executed(vec![event]))
     }
+}
+
+/// What an attempt at a notification that waits came to. None: nothing that is not so already.
+fn result(attempt: u32, command: Command) -> Option<Event> {
+    Some(match command {
+        Command::RecordSent { at } => Event::NotificationSent { attempt, at },
+        Command::RecordFailure { failure, code, next_attempt_at: Some(next_attempt_at), at } => {
+            Event::AttemptFailed { attempt, failure, code, next_attempt_at, at }
+        }
+        Command::RecordFailure { failure, code, next_attempt_at: None, at } => {
+            Event::NotificationGaveUp { attempts: attempt, failure, code, at }
+        }
+        Command::Skip { why, at } => Event::NotificationSkipped { why, at },
+        Command::Queue { .. } | Command::Resend { .. } => return None,
+    })
 }
 
 kernel::aggregate!(Notification, "notification", Command, Event, Error);
@@ -241,70 +306,7 @@ pub enum Error {
     /// There is no such notification.
     #[error("there is no such notification")]
     Unknown,
-    /// It was sent.
-    #[error("the notification was sent")]
-    AlreadySent,
-    /// It will not be sent.
-    #[error("the notification was given up")]
-    AlreadyGivenUp,
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeDelta;
-
-    use super::*;
-    use crate::testing::{at, every_command_in_every_state, given, id};
-
-    fn queue() -> Command {
-        let message_id = Uuid::from_u128(7);
-        Command::Queue {
-            notification_id: NotificationId::of_message(message_id, Channel::Email.as_str()),
-            message_id,
-            channel: Channel::Email,
-            recipient: id(2),
-            template: "order_confirmed".to_owned(),
-            order_id: Some(id(1)),
-            at: at(),
-        }
-    }
-
-    fn sent() -> Command {
-        Command::RecordSent { at: at() }
-    }
-
-    fn failed(next: Option<i64>) -> Command {
-        let next_attempt_at = next.map(|seconds| at() + TimeDelta::seconds(seconds));
-        Command::RecordFailure { failure: Failure::TimedOut, next_attempt_at, at: at() }
-    }
-
-    #[test]
-    fn every_command_does_what_it_must_in_every_state() {
-        let queued = "- notification_sent attempt_failed notification_gave_up";
-        every_command_in_every_state::<Notification>(
-            &[queue(), sent(), failed(Some(1)), failed(None)],
-            &[
-                ("unknown", vec![], "notification_queued !Unknown !Unknown !Unknown"),
-                ("queued", vec![queue()], queued),
-                ("to be tried again", vec![queue(), failed(Some(1))], queued),
-                ("sent", vec![queue(), sent()], "- - !AlreadySent !AlreadySent"),
-                ("given up", vec![queue(), failed(None)], "- !AlreadyGivenUp - -"),
-            ],
-        );
-    }
-
-    #[test]
-    fn attempts_are_counted() {
-        let tried_twice = given::<Notification>([queue(), failed(Some(1)), failed(Some(2))]);
-        tried_twice.when(sent()).then([Event::NotificationSent { attempt: 3, at: at() }]);
-        let failure = Failure::TimedOut;
-        tried_twice.when(failed(None)).then([Event::NotificationGaveUp { attempts: 3, failure, at: at() }]);
-        let next_attempt_at = at() + TimeDelta::seconds(4);
-        tried_twice.when(failed(Some(4))).then([Event::AttemptFailed {
-            attempt: 3,
-            failure,
-            next_attempt_at,
-            at: at(),
-        }]);
-    }
+    /// What is to be recorded contradicts how it ended.
+    #[error("the notification has ended: {}", .0.as_str())]
+    Ended(Status),
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::notification::{self, Failure, Letter};
+use chrono::{DateTime, Utc};
+use domain::notification::{self, Failure, Letter, Skip};
 use kernel::NotificationId;
 
 use crate::config::Config;
@@ -16,6 +17,28 @@ pub struct Notice<'a> {
     pub id: NotificationId,
     /// What it says, and to whom.
     pub letter: &'a Letter,
+    /// When it was first queued: the same at each attempt.
+    pub queued_at: DateTime<Utc>,
+}
+
+/// Why a notification was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// The attempt failed. One that fails [for good](Failure::is_permanent) is not made again.
+    Failed {
+        /// Why: never in the other side's own words, which may hold an address.
+        failure: Failure,
+        /// The status that it answered with.
+        code: Option<u16>,
+    },
+    /// It is not to be sent.
+    Skip(Skip),
+}
+
+impl From<Failure> for Unsent {
+    fn from(failure: Failure) -> Self {
+        Self::Failed { failure, code: None }
+    }
 }
 
 /// A way to a customer.
@@ -30,8 +53,11 @@ pub trait Channel: Send + Sync + 'static {
     /// Sends it.
     ///
     /// # Errors
-    /// Why it could not be. [`Failure::Refused`] and [`Failure::NoRecipient`] are for good: it is not tried again.
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Failure>;
+    /// Why it could not be, or was not to be.
+    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent>;
+
+    /// Gives back what is held and not used. Called about once a second.
+    fn tidy(&self) {}
 }
 
 /// A line in the log for each notification, with ids only.
@@ -44,7 +70,7 @@ impl Channel for LogChannel {
         notification::Channel::Log
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Failure> {
+    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
         let Letter { recipient, template, order_id, .. } = notice.letter;
         tracing::info!(
             notification.id = %notice.id,

@@ -1,16 +1,20 @@
-//! Results of attempts, recorded.
+//! What is recorded: results of attempts here, what callers ask for in [`Desk`].
+
+mod desk;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use domain::notification::{Command, Letter, Notification};
+use domain::notification::{Channel, Command, Failure, Kind, Known, Letter, Notification, Preferences, Status};
 use event_store::clock::Clock;
 use kernel::NotificationId;
 use runtime::commands::Error;
 use runtime::{Commands, Origin};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+pub(crate) use desk::Desk;
 
 /// Between two tries of recording one result.
 const RECORD_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -29,10 +33,20 @@ pub(crate) struct Story {
 pub(crate) struct Queued {
     pub(crate) id: NotificationId,
     pub(crate) letter: Letter,
+    pub(crate) queued_at: DateTime<Utc>,
+    pub(crate) status: Status,
+    pub(crate) attempts: u32,
     pub(crate) failed_attempts: u32,
     /// The stream's last sequence.
     pub(crate) sequence: u64,
     pub(crate) story: Story,
+}
+
+impl Queued {
+    /// The name of its text, as a label: names that this version does not know are one.
+    pub(crate) fn template(&self) -> &'static str {
+        Kind::named(&self.letter.template).map_or("other", Kind::as_str)
+    }
 }
 
 /// Records what came of attempts.
@@ -43,8 +57,21 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    pub(crate) fn new(commands: Commands, shutdown: CancellationToken) -> Self {
-        Self { commands: Arc::new(commands), shutdown }
+    pub(crate) fn new(commands: Arc<Commands>, shutdown: CancellationToken) -> Self {
+        Self { commands, shutdown }
+    }
+
+    /// Whether the recipient wants to hear of this by mail, as the store has it now.
+    pub(crate) async fn is_wanted(&self, letter: &Letter) -> Result<bool, Failure> {
+        if Kind::named(&letter.template).is_none_or(Kind::is_mandatory) {
+            return Ok(true);
+        }
+        let loaded = self.commands.load::<Preferences>(&letter.recipient.to_string()).await;
+        let (preferences, _) = loaded.map_err(|error| {
+            tracing::warn!(%error, "preferences cannot be looked up");
+            Failure::Other
+        })?;
+        Ok(preferences.want(&letter.template, Channel::Email))
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -58,8 +85,8 @@ impl Results {
     /// Records the result of an attempt. While the store is away it goes on trying: a mail that was sent and not
     /// recorded would be sent again.
     pub(crate) async fn record(&self, queued: Queued, result: Command) {
-        let Queued { id, letter, failed_attempts, sequence, story } = queued;
-        let state = Notification::Queued { letter, failed_attempts };
+        let Queued { id, letter, status, attempts, failed_attempts, sequence, story, .. } = queued;
+        let state = Notification::Known(Known { letter, status, attempts, failed_attempts });
         let origin = Origin {
             correlation_id: story.correlation_id,
             causation_id: story.message_id,

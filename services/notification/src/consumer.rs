@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::notification::{Channel, Command, Event, Letter, Notification};
+use domain::Reason;
+use domain::notification::{Channel, Command, Event, Letter, Notification, Status};
 use event_schemas::Published;
 use event_schemas::order::{OrderCancelled, OrderConfirmed, OrderCreated};
 use event_schemas::payment::{PaymentFailed, PaymentRefunded, PaymentSuccess};
 use event_schemas::user::UserRegistered;
-use kernel::{NotificationId, OrderId, UserId};
+use kernel::{Currency, Money, OrderId, UserId, WebhookId};
 use parking_lot::Mutex;
 use runtime::Handler;
 use runtime::message::{self, Message};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::commands::{Queued, Story};
+use crate::webhooks::Subscribers;
 use crate::worker::Fresh;
 
 /// Stories kept between a message's reading and its commit, twice as many at most: more than a batch holds.
@@ -24,13 +26,29 @@ const STORIES_MAX: usize = 4_000;
 /// Queues notifications, and hands them to the workers once they are committed.
 pub(crate) struct Customers {
     channels: Vec<(Channel, mpsc::Sender<Fresh>)>,
+    subscribers: Option<Subscribers>,
     stories: Mutex<Stories>,
 }
 
 impl Customers {
-    /// For these channels and their workers.
-    pub(crate) fn new(channels: Vec<(Channel, mpsc::Sender<Fresh>)>) -> Self {
-        Self { channels, stories: Mutex::default() }
+    /// For these channels and their workers, and the webhooks.
+    pub(crate) fn new(channels: Vec<(Channel, mpsc::Sender<Fresh>)>, subscribers: Option<Subscribers>) -> Self {
+        Self { channels, subscribers, stories: Mutex::default() }
+    }
+
+    /// Each way that news of this kind goes.
+    fn ways(&self, kind: &str) -> Vec<(Channel, Option<WebhookId>)> {
+        let mut ways = Vec::with_capacity(self.channels.len());
+        for (channel, _) in &self.channels {
+            match (channel, &self.subscribers) {
+                (Channel::Webhook, Some(subscribers)) => {
+                    ways.extend(subscribers.of(kind).into_iter().map(|webhook| (*channel, Some(webhook))));
+                }
+                (Channel::Webhook, None) => {}
+                (Channel::Log | Channel::Email, _) => ways.push((*channel, None)),
+            }
+        }
+        ways
     }
 }
 
@@ -44,38 +62,40 @@ impl Handler for Customers {
             correlation_id: message.correlation_id,
             traceparent: message.traceparent.clone(),
         });
-        let queue = |(channel, _): &(Channel, _)| {
-            let notification_id = NotificationId::of_message(message.id, channel.as_str());
-            let command = Command::Queue {
-                notification_id,
-                message_id: message.id,
-                channel: *channel,
+        let queue = |(channel, webhook_id)| {
+            let letter = Letter {
+                channel,
                 recipient: news.recipient,
                 template: message.message_type.clone(),
                 order_id: news.order_id,
-                at: now,
+                webhook_id,
+                amount: news.amount,
+                reason: news.reason.clone(),
             };
+            let notification_id = letter.id(message.id);
+            let command = Command::Queue { notification_id, message_id: message.id, letter, at: now };
             (notification_id.to_string(), command)
         };
-        Ok(self.channels.iter().map(queue).collect())
+        Ok(self.ways(&message.message_type).into_iter().map(queue).collect())
     }
 
-    fn committed(&self, _: &str, _: &Notification, events: &[Event]) {
+    fn committed(&self, _: &str, state: &Notification, events: &[Event]) {
         // Only the first event of a stream is decided here; results are recorded by the workers.
-        let [Event::NotificationQueued { notification_id, message_id, channel, recipient, template, order_id, .. }] =
-            events
+        let ([Event::NotificationQueued { notification_id, message_id, at, .. }], Notification::Known(known)) =
+            (events, state)
         else {
             return;
         };
-        let worker = self.channels.iter().find(|(of, _)| of == channel).map(|(_, worker)| worker);
+        let worker = self.channels.iter().find(|(of, _)| *of == known.letter.channel).map(|(_, worker)| worker);
         let story = self.stories.lock().get(message_id);
         if let (Some(worker), Some(story)) = (worker, story) {
-            let letter =
-                Letter { channel: *channel, recipient: *recipient, template: template.clone(), order_id: *order_id };
             // One that finds no place is found by the sweep.
             let _ = worker.try_send(Fresh::new(Queued {
                 id: *notification_id,
-                letter,
+                letter: known.letter.clone(),
+                queued_at: *at,
+                status: Status::Queued,
+                attempts: 0,
                 failed_attempts: 0,
                 sequence: 1,
                 story,
@@ -88,42 +108,65 @@ impl Handler for Customers {
 struct News {
     recipient: UserId,
     order_id: Option<OrderId>,
+    amount: Option<Money>,
+    reason: Option<Reason>,
+}
+
+impl News {
+    fn of_order(recipient: UserId, order_id: OrderId) -> Self {
+        Self { recipient, order_id: Some(order_id), amount: None, reason: None }
+    }
+
+    /// With an amount; without, where it is none of its currency: better no figure than no news.
+    fn over(self, amount: &event_schemas::Amount, currency: Currency) -> Self {
+        Self { amount: amount.money(currency).ok(), ..self }
+    }
+
+    fn because(self, reason: &str) -> Self {
+        Self { reason: Some(reason.into()), ..self }
+    }
 }
 
 /// What the message is to a customer; nothing if it is no business of theirs.
 fn news(message: &Message) -> Result<Option<News>, message::Error> {
-    let (recipient, order_id) = match message.message_type.as_str() {
-        UserRegistered::TYPE => (message.data::<UserRegistered>()?.user_id, None),
+    Ok(Some(match message.message_type.as_str() {
+        UserRegistered::TYPE => {
+            let data: UserRegistered = message.data()?;
+            News { recipient: data.user_id, order_id: None, amount: None, reason: None }
+        }
         OrderCreated::TYPE => {
             let data: OrderCreated = message.data()?;
-            (data.user_id, Some(data.order_id))
+            News::of_order(data.user_id, data.order_id).over(&data.total_price, data.currency)
         }
         OrderConfirmed::TYPE => {
             let data: OrderConfirmed = message.data()?;
-            (data.user_id, Some(data.order_id))
+            News::of_order(data.user_id, data.order_id).over(&data.total_price, data.currency)
         }
         OrderCancelled::TYPE => {
             let data: OrderCancelled = message.data()?;
-            (data.user_id, Some(data.order_id))
+            News::of_order(data.user_id, data.order_id).because(&data.reason)
         }
         PaymentSuccess::TYPE => {
             let data: PaymentSuccess = message.data()?;
-            (data.user_id, Some(data.order_id))
+            News::of_order(data.user_id, data.order_id).over(&data.amount, data.currency)
         }
         PaymentFailed::TYPE => {
             let data: PaymentFailed = message.data()?;
-            (data.user_id, Some(data.order_id))
+            News::of_order(data.user_id, data.order_id).over(&data.amount, data.currency).because(&data.reason)
         }
         PaymentRefunded::TYPE => {
             let data: PaymentRefunded = message.data()?;
             // Without a user no charge had been asked for: nobody waits for news of it.
             let Some(user_id) = data.user_id else { return Ok(None) };
-            (user_id, Some(data.order_id))
+            let news = News::of_order(user_id, data.order_id);
+            match data.currency {
+                Some(currency) => news.over(&data.amount, currency),
+                None => news,
+            }
         }
         other if event_schemas::Entry::named(other).is_some() => return Ok(None),
         other => return Err(message::Error::UnknownType(other.to_owned())),
-    };
-    Ok(Some(News { recipient, order_id }))
+    }))
 }
 
 /// The stories of messages in hand, by message, in two generations: when the young one is full the old one goes.

@@ -1,12 +1,12 @@
 //! The notification service: tells customers what happened to their orders.
 //!
-//! It follows every topic of events, and queues a notification for each message that concerns a customer and each
-//! channel. It publishes nothing: what it records is nobody else's business.
+//! It follows every topic of events, and queues a notification for each message that concerns a customer and each way
+//! that it goes: the log, an e-mail, webhooks. It publishes nothing: what it records is nobody else's business.
 
 use std::sync::Arc;
 
 use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS, SAGA_EVENTS, USER_EVENTS};
-use runtime::{Deps, Host};
+use runtime::{Commands, Deps, Host};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use web::auth::TokenVerifier;
@@ -19,15 +19,18 @@ mod projection;
 mod queries;
 mod rest;
 mod smtp;
-mod texts;
+mod templates;
+mod webhooks;
 mod worker;
 
-pub use channel::{Channel, LogChannel, Notice};
-pub use config::Config;
+pub use channel::{Channel, LogChannel, Notice, Unsent};
+pub use config::{Config, Webhooks};
 pub use smtp::SmtpChannel;
 pub use worker::Retry;
 
-use worker::{FRESH_MAX, Sender, Sweep, Worker};
+use commands::{Desk, Results};
+use webhooks::{Guard, Secrets, Subscribers, WebhookChannel};
+use worker::{FRESH_MAX, Fresh, Sender, Sweep, Worker};
 
 /// The tables of its read model.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -55,47 +58,46 @@ impl Service {
         verifier: TokenVerifier,
     ) -> anyhow::Result<Self> {
         let channels = channel::configured(&config)?;
-        Self::build_with(channels, Retry::default(), config.edge, deps, listeners, verifier).await
+        Self::build_with(channels, config, deps, listeners, verifier).await
     }
 
-    /// As [`Service::build`], with these channels, at most one of a kind, and this patience.
+    /// As [`Service::build`], with these channels beside the webhooks, at most one of a kind.
     ///
     /// # Errors
-    /// If the database is away or cannot be migrated.
+    /// As [`Service::build`].
     pub async fn build_with(
         channels: Vec<Arc<dyn Channel>>,
-        retry: Retry,
-        edge: web::EdgeOptions,
+        config: Config,
         deps: Deps,
         listeners: Listeners,
         verifier: TokenVerifier,
     ) -> anyhow::Result<Self> {
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let mut host = Host::new("notification", deps);
+        let commands = Arc::new(host.commands());
         let mut workers = Vec::new();
         for channel in channels {
-            let (sender, fresh) = mpsc::channel(FRESH_MAX);
-            workers.push((channel.kind(), sender));
-            spawn_worker(&mut host, channel, retry, fresh);
+            workers.push(spawn_worker(&mut host, channel, config.retry, &commands));
+        }
+        let (mut subscribers, mut reception) = (None, None);
+        if let Some(webhooks) = &config.webhooks {
+            let guard = Guard { allow_private: webhooks.allow_private };
+            let secrets = Secrets::new(&webhooks.key)?;
+            let channel = WebhookChannel::new(Arc::clone(&commands), secrets.clone(), guard)?;
+            workers.push(spawn_worker(&mut host, Arc::new(channel), webhooks.retry, &commands));
+            // Before the first message is read: it may be for one of them.
+            let listed = Subscribers::load(host.deps().pool.clone()).await?;
+            let shutdown = host.deps().shutdown.clone();
+            host.spawn("webhook subscribers", listed.clone().follow(shutdown));
+            (subscribers, reception) = (Some(listed), Some(rest::Reception { secrets, guard }));
         }
         let topics = [ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS, USER_EVENTS, SAGA_EVENTS];
-        host.consumer("notification", &topics, Arc::new(consumer::Customers::new(workers)));
-        host.projection(Arc::new(projection::Notifications));
-        let pool = host.deps().pool.clone();
-        let api = rest::Api::new(pool.clone());
-        let app = web::App::new("notification-service", rest::TITLE, api).options(edge).verifier(verifier).check(
-            "database",
-            move || {
-                let pool = pool.clone();
-                async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-            },
-        );
-        let shutdown = host.deps().shutdown.clone();
-        host.spawn("http", async move {
-            if let Err(error) = web::serve(listeners.http, app, shutdown).await {
-                tracing::error!(%error, "the HTTP server ended");
-            }
-        });
+        let customers = consumer::Customers::new(workers, subscribers.clone());
+        host.consumer("notification", &topics, Arc::new(customers));
+        let notifications = host.projection(Arc::new(projection::Notifications));
+        let webhooks = host.projection(Arc::new(projection::Webhooks));
+        let desk = Desk::new(commands, notifications, webhooks, subscribers);
+        spawn_http(&mut host, desk, reception, config.edge, listeners, verifier);
         Ok(Self { host })
     }
 
@@ -108,14 +110,46 @@ impl Service {
     }
 }
 
-fn spawn_worker(host: &mut Host, channel: Arc<dyn Channel>, retry: Retry, fresh: mpsc::Receiver<worker::Fresh>) {
+fn spawn_worker(
+    host: &mut Host,
+    channel: Arc<dyn Channel>,
+    retry: Retry,
+    commands: &Arc<Commands>,
+) -> (domain::notification::Channel, mpsc::Sender<Fresh>) {
+    let (sender, fresh) = mpsc::channel(FRESH_MAX);
     let kind = channel.kind();
     let deps = host.deps().clone();
-    let results = commands::Results::new(host.commands(), deps.shutdown.clone());
+    let results = Results::new(Arc::clone(commands), deps.shutdown.clone());
     let owner = deps.clock.new_id();
     let sweep = Sweep::new(kind, host.store(), deps.pool, results.clone(), owner, deps.lease);
     let worker = Worker { fresh, sweep, sender: Sender::new(channel, results, retry) };
     host.spawn(kind.as_str(), worker.run(deps.shutdown));
+    (kind, sender)
+}
+
+fn spawn_http(
+    host: &mut Host,
+    desk: Desk,
+    reception: Option<rest::Reception>,
+    edge: web::EdgeOptions,
+    listeners: Listeners,
+    verifier: TokenVerifier,
+) {
+    let pool = host.deps().pool.clone();
+    let api = rest::api(pool.clone(), desk, web::Idempotency::new(host.store()), host.store(), reception);
+    let app = web::App::new("notification-service", rest::TITLE, api).options(edge).verifier(verifier).check(
+        "database",
+        move || {
+            let pool = pool.clone();
+            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+        },
+    );
+    let shutdown = host.deps().shutdown.clone();
+    host.spawn("http", async move {
+        if let Err(error) = web::serve(listeners.http, app, shutdown).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
 }
 
 /// Its OpenAPI document, as JSON.

@@ -1,17 +1,21 @@
-//! The read model of notifications.
+//! The read models of notifications and of webhooks.
+
+mod webhooks;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
-use domain::notification::{Event, Notification};
+use domain::notification::{Event, Notification, Status};
 use event_store::RecordedEvent;
 use runtime::Projection;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::worker::Patience;
+
+pub(crate) use webhooks::Webhooks;
 
 /// Follows the notification store.
 pub(crate) struct Notifications;
@@ -37,8 +41,12 @@ impl Projection for Notifications {
                 (Some(row), _) => {
                     new.insert(id, (row, progress));
                 }
-                (None, Some((_, held))) => *held = progress,
+                (None, Some((_, held))) => *held = progress.after(held),
                 (None, None) => {
+                    let progress = match known.get(&id) {
+                        Some(held) => progress.after(held),
+                        None => progress,
+                    };
                     known.insert(id, progress);
                 }
             }
@@ -54,24 +62,35 @@ struct New {
     channel: &'static str,
     user_id: Uuid,
     order_id: Option<Uuid>,
+    webhook_id: Option<Uuid>,
     kind: String,
     created_at: DateTime<Utc>,
 }
 
 impl New {
     fn of(event: Event) -> Option<Self> {
-        let Event::NotificationQueued { message_id, channel, recipient, template, order_id, at, .. } = event else {
+        let Event::NotificationQueued { message_id, channel, recipient, template, order_id, webhook_id, at, .. } =
+            event
+        else {
             return None;
         };
-        let (user_id, order_id) = (recipient.0, order_id.map(|id| id.0));
-        Some(Self { message_id, channel: channel.as_str(), user_id, order_id, kind: template, created_at: at })
+        Some(Self {
+            message_id,
+            channel: channel.as_str(),
+            user_id: recipient.0,
+            order_id: order_id.map(|id| id.0),
+            webhook_id: webhook_id.map(|id| id.0),
+            kind: template,
+            created_at: at,
+        })
     }
 }
 
-/// What changes: each event tells all of it.
+/// What changes: each event tells all of it, but for the attempts made before one that makes none.
 struct Progress {
     status: &'static str,
-    attempts: i32,
+    why: Option<&'static str>,
+    attempts: Option<i32>,
     next_attempt_at: Option<DateTime<Utc>>,
     sent_at: Option<DateTime<Utc>>,
     sequence: i64,
@@ -79,16 +98,27 @@ struct Progress {
 
 impl Progress {
     fn of(event: &Event, sequence: i64) -> Self {
-        let (status, attempts, next_attempt_at, sent_at) = match *event {
+        let (status, why, attempts, next_attempt_at, sent_at) = match *event {
             Event::NotificationQueued { channel, at, .. } => {
-                ("queued", 0, Some(at + Patience::of(channel).unattended), None)
+                (Status::Queued, None, Some(0), Some(at + Patience::of(channel).unattended), None)
             }
-            Event::NotificationSent { attempt, at } => ("sent", attempt, None, Some(at)),
-            Event::AttemptFailed { attempt, next_attempt_at, .. } => ("failed", attempt, Some(next_attempt_at), None),
-            Event::NotificationGaveUp { attempts, .. } => ("gave_up", attempts, None, None),
+            Event::NotificationSent { attempt, at } => (Status::Sent, None, Some(attempt), None, Some(at)),
+            Event::AttemptFailed { attempt, failure, next_attempt_at, .. } => {
+                (Status::Retrying, Some(failure.as_str()), Some(attempt), Some(next_attempt_at), None)
+            }
+            Event::NotificationGaveUp { attempts, failure, .. } => {
+                (Status::Failed, Some(failure.as_str()), Some(attempts), None, None)
+            }
+            Event::NotificationSkipped { why, .. } => (Status::Skipped, Some(why.as_str()), None, None, None),
+            Event::NotificationRequeued { at } => (Status::Queued, None, None, Some(at), None),
         };
-        let attempts = i32::try_from(attempts).unwrap_or(i32::MAX);
-        Self { status, attempts, next_attempt_at, sent_at, sequence }
+        let attempts = attempts.map(|attempts| i32::try_from(attempts).unwrap_or(i32::MAX));
+        Self { status: status.as_str(), why, attempts, next_attempt_at, sent_at, sequence }
+    }
+
+    /// This after that.
+    fn after(self, before: &Self) -> Self {
+        Self { attempts: self.attempts.or(before.attempts), ..self }
     }
 }
 
@@ -102,24 +132,26 @@ async fn insert(connection: &mut PgConnection, rows: &HashMap<Uuid, (New, Progre
         };
     }
     sqlx::query(
-        "INSERT INTO notifications (notification_id, message_id, channel, user_id, order_id, kind, created_at,
-                                    status, attempts, next_attempt_at, sent_at, sequence)
-         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::text[],
-                              $7::timestamptz[], $8::text[], $9::int[], $10::timestamptz[], $11::timestamptz[],
-                              $12::bigint[])
+        "INSERT INTO notifications (notification_id, message_id, channel, user_id, order_id, webhook_id, kind, created_at,
+                                    status, why, attempts, next_attempt_at, sent_at, sequence)
+         SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[],
+                              $8::timestamptz[], $9::text[], $10::text[], $11::int[], $12::timestamptz[],
+                              $13::timestamptz[], $14::bigint[])
          ON CONFLICT (notification_id) DO UPDATE
-            SET status = EXCLUDED.status, attempts = EXCLUDED.attempts, next_attempt_at = EXCLUDED.next_attempt_at,
-                sent_at = EXCLUDED.sent_at, sequence = EXCLUDED.sequence",
+            SET status = EXCLUDED.status, why = EXCLUDED.why, attempts = EXCLUDED.attempts,
+                next_attempt_at = EXCLUDED.next_attempt_at, sent_at = EXCLUDED.sent_at, sequence = EXCLUDED.sequence",
     )
     .bind(rows.keys().copied().collect::<Vec<_>>())
     .bind(column!(0.message_id))
     .bind(column!(0.channel))
     .bind(column!(0.user_id))
     .bind(column!(0.order_id))
+    .bind(column!(0.webhook_id))
     .bind(column!(0.kind))
     .bind(column!(0.created_at))
     .bind(column!(1.status))
-    .bind(column!(1.attempts))
+    .bind(column!(1.why))
+    .bind(rows.values().map(|row| row.1.attempts.unwrap_or(0)).collect::<Vec<_>>())
     .bind(column!(1.next_attempt_at))
     .bind(column!(1.sent_at))
     .bind(column!(1.sequence))
@@ -139,14 +171,15 @@ async fn update(connection: &mut PgConnection, rows: &HashMap<Uuid, Progress>) -
     }
     sqlx::query(
         "UPDATE notifications n
-            SET status = p.status, attempts = p.attempts, next_attempt_at = p.next_attempt_at, sent_at = p.sent_at,
-                sequence = p.sequence
-           FROM UNNEST($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bigint[])
-                AS p(notification_id, status, attempts, next_attempt_at, sent_at, sequence)
+            SET status = p.status, why = p.why, attempts = coalesce(p.attempts, n.attempts),
+                next_attempt_at = p.next_attempt_at, sent_at = p.sent_at, sequence = p.sequence
+           FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::int[], $5::timestamptz[], $6::timestamptz[], $7::bigint[])
+                AS p(notification_id, status, why, attempts, next_attempt_at, sent_at, sequence)
           WHERE n.notification_id = p.notification_id",
     )
     .bind(rows.keys().copied().collect::<Vec<_>>())
     .bind(column!(status))
+    .bind(column!(why))
     .bind(column!(attempts))
     .bind(column!(next_attempt_at))
     .bind(column!(sent_at))

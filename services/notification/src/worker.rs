@@ -4,11 +4,11 @@
 //! died, there was no room, or an attempt failed, the sweep finds in the read model when it is due. Of several
 //! instances one sweeps, and it leaves alone what another may still have in hand: see [`Patience`].
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::notification::Command;
+use domain::notification::{self, Command, Failure, Skip};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kernel::NotificationId;
@@ -17,13 +17,15 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::channel::{Channel, Notice};
+use crate::channel::{Channel, Notice, Unsent};
 use crate::commands::{Queued, Results};
 
+mod hands;
 mod patience;
 mod retry;
 mod sweep;
 
+use hands::Hands;
 pub(crate) use patience::Patience;
 pub use retry::Retry;
 pub(crate) use sweep::Sweep;
@@ -59,34 +61,33 @@ impl Worker {
         let Self { mut fresh, mut sweep, sender } = self;
         let patience = sender.patience();
         let mut in_flight = FuturesUnordered::new();
-        let mut busy = HashSet::new();
+        let mut hands = Hands::new(patience);
         let mut due: VecDeque<Queued> = VecDeque::new();
         let mut look = tokio::time::interval(sender.retry.look_every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            while in_flight.len() < patience.at_once_max
-                && let Some(queued) = due.pop_front()
-            {
-                busy.insert(queued.id);
+            while let Some(queued) = hands.take_due(&mut due) {
                 in_flight.push(sender.attempt(queued));
             }
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 _ = look.tick() => {
-                    if due.is_empty() {
-                        due = sweep.due(&busy).await;
+                    sender.channel.tidy();
+                    if !hands.have_room_for_any(&due) {
+                        due = sweep.due(&hands).await;
                     } else if !sweep.is_ours().await {
                         // Another instance finds them now.
                         due.clear();
                     }
                 }
                 Some(id) = in_flight.next(), if !in_flight.is_empty() => {
-                    busy.remove(&id);
+                    if let Some(queued) = hands.put_down(id) {
+                        in_flight.push(sender.attempt(queued));
+                    }
                 }
-                Some(Fresh { queued, since }) = fresh.recv(), if in_flight.len() < patience.at_once_max => {
-                    if since.elapsed() <= patience.waits_max {
-                        busy.insert(queued.id);
+                Some(fresh) = fresh.recv(), if hands.are_free() => {
+                    if let Some(queued) = hands.take_fresh(fresh) {
                         in_flight.push(sender.attempt(queued));
                     }
                 }
@@ -105,19 +106,32 @@ pub(crate) struct Sender {
     channel: Arc<dyn Channel>,
     results: Results,
     retry: Retry,
+    measures: Measures,
+}
+
+struct Measures {
     sent: IntCounterVec,
-    failed: IntCounterVec,
+    attempts_failed: IntCounterVec,
+    ended_unsent: IntCounterVec,
 }
 
 impl Sender {
     pub(crate) fn new(channel: Arc<dyn Channel>, results: Results, retry: Retry) -> Self {
-        let sent = telemetry::metrics::counter_vec("notifications_sent_total", "Notifications sent.", &["event_type"]);
-        let failed = telemetry::metrics::counter_vec(
-            "notification_attempts_failed_total",
-            "Attempts at a notification that failed.",
-            &["channel", "failure"],
-        );
-        Self { channel, results, retry, sent, failed }
+        let counter = telemetry::metrics::counter_vec;
+        let measures = Measures {
+            sent: counter("notifications_sent_total", "Notifications sent.", &["event_type"]),
+            attempts_failed: counter(
+                "notification_attempts_failed_total",
+                "Attempts at a notification that failed.",
+                &["channel", "failure"],
+            ),
+            ended_unsent: counter(
+                "notifications_unsent_total",
+                "Notifications that ended unsent: failed for good, or skipped.",
+                &["channel", "status"],
+            ),
+        };
+        Self { channel, results, retry, measures }
     }
 
     fn patience(&self) -> Patience {
@@ -127,27 +141,46 @@ impl Sender {
     /// One attempt, recorded.
     async fn attempt(&self, queued: Queued) -> NotificationId {
         let id = queued.id;
-        let send = self.channel.send(Notice { id, letter: &queued.letter });
-        let sent = tokio::time::timeout(self.patience().sends_max, send).await;
-        let at = self.results.now();
-        let result = match sent.unwrap_or(Err(domain::notification::Failure::TimedOut)) {
-            Ok(()) => {
-                self.sent.with_label_values(&[queued.letter.template.as_str()]).inc();
-                Command::RecordSent { at }
-            }
-            Err(failure) => {
-                let channel = self.channel.kind().as_str();
-                self.failed.with_label_values(&[channel, failure.as_str()]).inc();
-                let next_attempt_at = self.retry.next(failure, queued.failed_attempts, at, rand::random());
-                tracing::warn!(
-                    notification.id = %id, channel, failure = failure.as_str(),
-                    attempt = queued.failed_attempts + 1, again = next_attempt_at.is_some(),
-                    "a notification was not sent"
-                );
-                Command::RecordFailure { failure, next_attempt_at, at }
-            }
-        };
+        let notice = Notice { id, letter: &queued.letter, queued_at: queued.queued_at };
+        let sent = tokio::time::timeout(self.patience().sends_max, self.send(notice)).await;
+        let result = self.result(&queued, sent.unwrap_or(Err(Failure::TimedOut.into())));
         self.results.record(queued, result).await;
         id
+    }
+
+    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
+        // The log and webhooks are the shop's own business; mail is the customer's.
+        if self.channel.kind() == notification::Channel::Email && !self.results.is_wanted(notice.letter).await? {
+            return Err(Unsent::Skip(Skip::NotWanted));
+        }
+        self.channel.send(notice).await
+    }
+
+    /// What is to be recorded of an attempt.
+    fn result(&self, queued: &Queued, sent: Result<(), Unsent>) -> Command {
+        let (at, channel) = (self.results.now(), self.channel.kind().as_str());
+        let (failure, code) = match sent {
+            Ok(()) => {
+                self.measures.sent.with_label_values(&[queued.template()]).inc();
+                return Command::RecordSent { at };
+            }
+            Err(Unsent::Skip(why)) => {
+                self.measures.ended_unsent.with_label_values(&[channel, "skipped"]).inc();
+                tracing::info!(notification.id = %queued.id, channel, why = why.as_str(), "a notification is skipped");
+                return Command::Skip { why, at };
+            }
+            Err(Unsent::Failed { failure, code }) => (failure, code),
+        };
+        self.measures.attempts_failed.with_label_values(&[channel, failure.as_str()]).inc();
+        let next_attempt_at = self.retry.next(failure, queued.failed_attempts, at, rand::random());
+        if next_attempt_at.is_none() {
+            self.measures.ended_unsent.with_label_values(&[channel, "failed"]).inc();
+        }
+        tracing::warn!(
+            notification.id = %queued.id, channel, failure = failure.as_str(), code,
+            attempt = queued.attempts + 1, again = next_attempt_at.is_some(),
+            "a notification was not sent"
+        );
+        Command::RecordFailure { failure, code, next_attempt_at, at }
     }
 }

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::notification::{Channel as Kind, Command, Error, Event, Failure, Notification};
+use domain::notification::{Channel as Kind, Command, Error, Event, Failure, Letter, Notification, Status};
 use event_store::{EventStore, PgStore, StoreOptions, clock};
 use kernel::{NotificationId, OrderId, UserId};
 use notification_service::{Channel, LogChannel};
@@ -171,7 +171,7 @@ async fn the_last_failed_attempt_gives_it_up() {
     let email = Recording::failing(Kind::Email, vec![Failure::NoRecipient; 99]);
     let service = fixture.start(vec![log.clone(), email.clone()]).await;
     fixture.publish("user_events", vec![user_registered(UserId(id()))]).await;
-    fixture.eventually_rows("gave_up", 2).await;
+    fixture.eventually_rows("failed", 2).await;
     assert_eq!((log.attempts(), email.attempts()), (4, 1));
     let due: i64 = sqlx::query_scalar("SELECT count(*) FROM notifications WHERE next_attempt_at IS NOT NULL")
         .fetch_one(&fixture.database.pool)
@@ -232,7 +232,7 @@ async fn customers_see_their_own_notifications() {
     assert_eq!(get("", admin()).await.1.as_array().unwrap().len(), 4);
     assert_eq!(get("?limit=3", admin()).await.1.as_array().unwrap().len(), 3);
     assert_eq!(get("", None).await.0, 401);
-    for wrong in ["?limit=0", "?limit=501", "?limit=x", "?order_id=x"] {
+    for wrong in ["?limit=0", "?limit=501", "?limit=x", "?order_id=x", "?status=gone", "?channel=pigeon"] {
         let (status, problem) = get(wrong, customer()).await;
         assert_eq!(status, 400, "{wrong}: {problem}");
     }
@@ -249,13 +249,13 @@ async fn a_result_for_a_state_that_has_moved_on_is_decided_again() {
     let from_queued = |command| commands.execute_from(&stream, queued.state.clone(), 1, &origin, command);
 
     let (at, failure) = (now(), Failure::TimedOut);
-    let again = Command::RecordFailure { failure, next_attempt_at: Some(at), at };
+    let again = Command::RecordFailure { failure, code: None, next_attempt_at: Some(at), at };
     assert_eq!(from_queued(again.clone()).await.unwrap().sequence, 2);
     let sent = from_queued(Command::RecordSent { at }).await.unwrap();
     assert_eq!((sent.sequence, sent.events), (3, vec![Event::NotificationSent { attempt: 2, at }]));
     let sent = from_queued(Command::RecordSent { at }).await.unwrap();
     assert_eq!((sent.sequence, sent.events), (3, vec![]));
-    assert!(matches!(from_queued(again).await, Err(runtime::commands::Error::Denied(Error::AlreadySent))));
+    assert!(matches!(from_queued(again).await, Err(runtime::commands::Error::Denied(Error::Ended(Status::Sent)))));
 }
 
 fn commands(fixture: &Fixture) -> (Commands, Origin) {
@@ -267,15 +267,16 @@ fn commands(fixture: &Fixture) -> (Commands, Origin) {
 fn queued_long_ago() -> (String, Command) {
     let message_id = id();
     let notification_id = NotificationId::of_message(message_id, "log");
-    let queue = Command::Queue {
-        notification_id,
-        message_id,
+    let letter = Letter {
         channel: Kind::Log,
         recipient: UserId(id()),
         template: "order_confirmed".to_owned(),
         order_id: None,
-        at: now() - TimeDelta::minutes(1),
+        webhook_id: None,
+        amount: None,
+        reason: None,
     };
+    let queue = Command::Queue { notification_id, message_id, letter, at: now() - TimeDelta::minutes(1) };
     (notification_id.to_string(), queue)
 }
 

@@ -10,7 +10,9 @@ use kernel::{OrderId, UserId};
 use notification_service::{Config, Retry, SmtpChannel};
 use serde_json::json;
 use support::users::{TOKEN, Users};
-use support::{Fixture, PATIENCE, RETRY, Running, config, id, order_cancelled, order_confirmed, order_created, user_registered};
+use support::{
+    Fixture, PATIENCE, RETRY, Running, config, id, order_cancelled, order_confirmed, order_created, user_registered,
+};
 use testkit::eventually;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};

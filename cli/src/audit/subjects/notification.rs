@@ -46,7 +46,8 @@ impl Subject for Notifications {
     }
 
     fn difference(&self, row: &Row, state: &Notification) -> Option<&'static str> {
-        let (Some(Event::NotificationQueued { message_id, .. }), Notification::Known(known)) = (&self.queued, state) else {
+        let (Some(Event::NotificationQueued { message_id, .. }), Notification::Known(known)) = (&self.queued, state)
+        else {
             return Some("notification_id");
         };
         let letter = &known.letter;

@@ -20,6 +20,8 @@ pub(crate) struct Patience {
     pub(crate) unattended: TimeDelta,
     /// Attempts in flight. They are recorded together, so it is also the batch.
     pub(crate) at_once_max: usize,
+    /// Of those, calls of one webhook.
+    pub(crate) of_webhook_max: usize,
 }
 
 impl Patience {
@@ -31,6 +33,7 @@ impl Patience {
                 sends_max: Duration::from_secs(1),
                 unattended: TimeDelta::seconds(5),
                 at_once_max: 256,
+                of_webhook_max: 256,
             },
             // Mail servers let their clients wait on purpose.
             Channel::Email => Self {
@@ -38,6 +41,14 @@ impl Patience {
                 sends_max: Duration::from_secs(20),
                 unattended: TimeDelta::seconds(30),
                 at_once_max: 32,
+                of_webhook_max: 32,
+            },
+            Channel::Webhook => Self {
+                waits_max: Duration::from_secs(5),
+                sends_max: Duration::from_secs(12),
+                unattended: TimeDelta::seconds(20),
+                at_once_max: 64,
+                of_webhook_max: 8,
             },
         }
     }
@@ -49,8 +60,8 @@ mod tests {
 
     #[test]
     fn the_sweep_waits_until_the_first_hand_must_be_empty() {
-        for channel in [Channel::Log, Channel::Email] {
-            let Patience { waits_max, sends_max, unattended, .. } = Patience::of(channel);
+        for channel in Channel::ALL {
+            let Patience { waits_max, sends_max, unattended, .. } = Patience::of(*channel);
             assert!(waits_max + sends_max + Duration::from_secs(1) < unattended.to_std().unwrap(), "{channel:?}");
         }
     }

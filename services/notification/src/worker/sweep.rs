@@ -1,17 +1,18 @@
 //! Finds what is due: failed attempts to be made again, and what nobody has sent.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::TopicPartition;
-use domain::notification::{Channel, Notification};
+use domain::notification::{Channel, Event, Known, Notification, Status};
 use event_store::{EventStore, PgStore, RecordedEvent, StreamId};
 use kernel::NotificationId;
 use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::Hands;
 use crate::commands::{Queued, Results, Story};
 use crate::queries;
 
@@ -46,8 +47,8 @@ impl Sweep {
     }
 
     /// What is due and not in hand already.
-    pub(super) async fn due(&mut self, busy: &HashSet<NotificationId>) -> VecDeque<Queued> {
-        match tokio::time::timeout(SWEEP_MAX, self.try_due(busy)).await {
+    pub(super) async fn due(&mut self, hands: &Hands) -> VecDeque<Queued> {
+        match tokio::time::timeout(SWEEP_MAX, self.try_due(hands)).await {
             Ok(Ok(due)) => due,
             Ok(Err(error)) => {
                 tracing::warn!(channel = self.channel.as_str(), %error, "due notifications are looked for later");
@@ -65,13 +66,14 @@ impl Sweep {
         matches!(tokio::time::timeout(SWEEP_MAX, self.hold()).await, Ok(Ok(true)))
     }
 
-    async fn try_due(&mut self, busy: &HashSet<NotificationId>) -> anyhow::Result<VecDeque<Queued>> {
+    async fn try_due(&mut self, hands: &Hands) -> anyhow::Result<VecDeque<Queued>> {
         if !self.hold().await? {
             return Ok(VecDeque::new());
         }
-        let limit = i64::try_from(DUE_MAX + busy.len())?;
-        let mut rows = queries::due(&self.pool, self.channel.as_str(), self.results.now(), limit).await?;
-        rows.retain(|row| !busy.contains(&NotificationId(row.notification_id)));
+        let limit = i64::try_from(DUE_MAX + hands.len())?;
+        let mut rows =
+            queries::due(&self.pool, self.channel.as_str(), self.results.now(), &hands.full(), limit).await?;
+        rows.retain(|row| !hands.hold(NotificationId(row.notification_id)));
         rows.truncate(DUE_MAX);
         if rows.is_empty() {
             return Ok(VecDeque::new());
@@ -119,12 +121,19 @@ fn queued(row: &queries::Due, events: &[RecordedEvent]) -> Result<Option<Queued>
         return Ok(None);
     }
     let decoded = events.iter().map(RecordedEvent::decode::<Notification>).collect::<Result<Vec<_>, _>>()?;
-    let Notification::Queued { letter, failed_attempts } = kernel::fold(decoded) else { return Ok(None) };
+    let Some(Event::NotificationQueued { at: queued_at, .. }) = decoded.first() else { return Ok(None) };
+    let queued_at = *queued_at;
+    let Notification::Known(known) = kernel::fold(decoded) else { return Ok(None) };
+    let Known { letter, status, attempts, failed_attempts } = known;
+    if !matches!(status, Status::Queued | Status::Retrying) {
+        return Ok(None);
+    }
     let story = Story {
         message_id: first.metadata.causation_id,
         correlation_id: first.metadata.correlation_id,
         traceparent: first.metadata.traceparent.clone(),
     };
     let id = NotificationId(row.notification_id);
-    Ok(Some(Queued { id, letter, failed_attempts, sequence: last.sequence, story }))
+    let sequence = last.sequence;
+    Ok(Some(Queued { id, letter, queued_at, status, attempts, failed_attempts, sequence, story }))
 }

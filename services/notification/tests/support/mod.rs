@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub mod users;
+
 use async_trait::async_trait;
 use broker::{Broker, MemoryBroker, Record, TopicPartition, partition_of};
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use chrono::{DateTime, Utc};
 use domain::notification::{self, Failure};
 use event_store::clock;
 use kernel::{NotificationId, OrderId, UserId};
-use notification_service::{Channel, Listeners, Notice, Retry, Service};
+use notification_service::{Channel, Config, Listeners, Notice, Retry, Service, Unsent};
 use runtime::Deps;
 use serde_json::{Value, json};
 use testkit::eventually;
@@ -27,9 +29,12 @@ use web::auth::{Role, TokenSigner, TokenVerifier};
 pub const PARTITIONS: i32 = 2;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
 /// Attempts follow one another fast, so that tests do.
-pub const RETRY: Retry =
-    Retry { base: Duration::from_millis(20), attempts_max: 4, look_every: Duration::from_millis(20) };
+pub const RETRY: Retry = Retry { base: ms(20), factor: 2, wait_max: ms(1_000), attempts_max: 4, look_every: ms(20) };
 
 pub struct Fixture {
     pub database: TestDatabase,
@@ -89,7 +94,16 @@ impl Fixture {
         let (deps, (listeners, url)) = (self.deps(), self.listen().await);
         let shutdown = deps.shutdown.clone();
         let verifier = TokenVerifier::of_signer(&self.signer);
-        let service = Service::build_with(channels, RETRY, web::EdgeOptions::default(), deps, listeners, verifier).await.unwrap();
+        let service = Service::build_with(channels, config(), deps, listeners, verifier).await.unwrap();
+        Self::run(service, url, shutdown)
+    }
+
+    /// Starts the service as it is configured.
+    pub async fn start_configured(&self, config: Config) -> Running {
+        let (deps, (listeners, url)) = (self.deps(), self.listen().await);
+        let shutdown = deps.shutdown.clone();
+        let verifier = TokenVerifier::of_signer(&self.signer);
+        let service = Service::build(config, deps, listeners, verifier).await.unwrap();
         Self::run(service, url, shutdown)
     }
 
@@ -110,6 +124,35 @@ impl Fixture {
         self.signer.access_token(user, role, now(), Duration::from_secs(600), Uuid::now_v7()).unwrap()
     }
 
+    /// Calls the service's API: the status, and the body where it is JSON.
+    pub async fn call(
+        &self,
+        to: &Running,
+        method: &str,
+        path: &str,
+        by: Option<&str>,
+        body: Option<Value>,
+    ) -> (u16, Value) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = web::http_client().build().unwrap().request(method, format!("{}/api/v1{path}", to.url));
+        if let Some(token) = by {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// All that the service has stored of its own, as text.
+    pub async fn stored(&self) -> String {
+        let query = "SELECT string_agg(t, ' ') FROM (
+            SELECT e::text AS t FROM events e UNION ALL SELECT n::text FROM notifications n
+            UNION ALL SELECT d::text FROM dead_letters d) all_of_it";
+        sqlx::query_scalar::<_, Option<String>>(query).fetch_one(&self.database.pool).await.unwrap().unwrap_or_default()
+    }
+
     pub async fn rows(&self, status: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM notifications WHERE status = $1")
             .bind(status)
@@ -121,6 +164,11 @@ impl Fixture {
     pub async fn eventually_rows(&self, status: &str, count: i64) {
         eventually(PATIENCE, async || self.rows(status).await == count).await;
     }
+}
+
+/// As the tests want it.
+pub fn config() -> Config {
+    Config { retry: RETRY, ..Config::default() }
 }
 
 pub fn now() -> DateTime<Utc> {
@@ -157,6 +205,19 @@ pub const CORRELATION: Uuid = Uuid::from_u128(0xc0ffee);
 
 pub fn user_registered(user: UserId) -> Record {
     record(id(), "user_registered", &user.to_string(), json!({ "user_id": user }))
+}
+
+pub fn order_cancelled(order: OrderId, user: UserId, reason: &str) -> Record {
+    let data = json!({ "order_id": order, "user_id": user, "reason": reason, "status": "cancelled" });
+    record(id(), "order_cancelled", &order.to_string(), data)
+}
+
+pub fn order_created(order: OrderId, user: UserId) -> Record {
+    let data = json!({
+        "order_id": order, "user_id": user, "lines": [], "status": "pending", "total_price": 20.5, "currency": "EUR",
+        "payment_method": "tok_ok",
+    });
+    record(id(), "order_created", &order.to_string(), data)
 }
 
 pub fn order_confirmed(order: OrderId, user: UserId) -> Record {
@@ -202,7 +263,7 @@ impl Channel for Recording {
         self.kind
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Failure> {
+    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
         let attempt = {
             let mut attempts = self.attempts.lock().unwrap();
             let attempts = attempts.entry(notice.id).or_default();
@@ -210,7 +271,7 @@ impl Channel for Recording {
             *attempts
         };
         match self.failures.get(attempt - 1) {
-            Some(failure) => Err(*failure),
+            Some(failure) => Err((*failure).into()),
             None => {
                 self.sent.lock().unwrap().push((notice.id, notice.letter.template.clone()));
                 Ok(())
