@@ -49,7 +49,7 @@ impl Default for PostgresOptions {
             recheck_after: Duration::from_secs(5),
             call_timeout: Duration::from_secs(10),
             record_bytes_max: RECORD_BYTES_MAX,
-            tail_records_max: 500,
+            tail_records_max: 250,
             tail_bytes_max: 4 << 20,
         }
     }

@@ -26,7 +26,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 pub use answer::Answer;
 pub use memory::MemoryStore;
-pub use postgres::{Gate, PgStore, StoreOptions, load};
+pub use postgres::{Alone, Gate, PgStore, StoreOptions, load};
 
 /// One stream: the events of one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -218,6 +218,15 @@ impl RecordedEvent {
     }
 }
 
+/// What a state is folded from: a stream's payloads, in order and without a gap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The sequence that they follow.
+    pub after: u64,
+    /// The events as JSON text: sequences `after + 1 ..`.
+    pub payloads: Vec<String>,
+}
+
 /// A page of the visible order.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
@@ -397,15 +406,31 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
+
+    /// The same trouble, told to one more of those who had to do with it.
+    pub(crate) fn for_another(&self) -> Self {
+        match self {
+            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
 }
 
 /// One service's event store.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
-    /// cqrs-es' own repository on the same table, where the store has one: single streams load
-    /// through it.
-    fn repository(&self) -> Option<&postgres_es::PostgresEventRepository> {
+    /// cqrs-es' own repository on the same table, where the store has one: a stream that is loaded
+    /// by itself loads through it. None while other loads are under way, which
+    /// [`EventStore::history`] gathers.
+    fn repository(&self) -> Option<Alone<'_>> {
         None
+    }
+
+    /// What happened in one stream after this sequence. Loads that come together may be read
+    /// together.
+    async fn history(&self, stream: StreamId, after: u64) -> Result<History, Error> {
+        let events = self.load(&[(stream, after)]).await?.pop().unwrap_or_default();
+        Ok(History { after, payloads: events.into_iter().map(|event| event.payload).collect() })
     }
 
     /// Events of each stream after its sequence, in order; the answer is in the order asked.

@@ -322,3 +322,27 @@ async fn a_stale_writer_of_either_kind_is_refused() {
     assert!(matches!(late, Err(AggregateError::AggregateConflict)));
     assert_eq!(folded(&store, "a").await.0.grams, [1, 3]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_alone_goes_through_the_stock_repository_and_others_gather() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    store.append(append("p", 0, &[1, 2])).await.unwrap();
+    let alone = store.repository().expect("nobody else loads");
+    assert_eq!(alone.get_events::<Parcel>("p").await.unwrap().len(), 2);
+    assert!(store.repository().is_none(), "one load is under way");
+    let gathered = store.history(StreamId::of::<Parcel>("p"), 0).await.unwrap();
+    assert_eq!(gathered.payloads.len(), 2);
+    drop(alone);
+    assert!(store.repository().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_with_a_gap_is_never_folded() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    store.append(append("p", 0, &[1, 2, 3])).await.unwrap();
+    sqlx::query("DELETE FROM events WHERE aggregate_id = 'p' AND sequence = 2").execute(&database.pool).await.unwrap();
+    let loaded = store.history(StreamId::of::<Parcel>("p"), 0).await;
+    assert!(matches!(&loaded, Err(Error::Failed(reason)) if reason.contains("gap")), "{loaded:?}");
+}

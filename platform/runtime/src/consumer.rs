@@ -56,6 +56,10 @@ pub trait Handler: Send + Sync + 'static {
     /// The aggregate has durable timers: [`Handler::timer`] is asked after each decision.
     const TIMERS: bool = false;
 
+    /// The least time between two units of work while there is more to do. Where nobody waits for
+    /// the effects, what comes meanwhile is gathered: fewer transactions cost the others less.
+    const PACE: Duration = Duration::ZERO;
+
     /// The commands that this message means, each for the aggregate of that id. None: not for us.
     /// An error: it can never be handled, and becomes a dead letter.
     fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Addressed<Self::Aggregate>, message::Error>;
@@ -104,7 +108,7 @@ impl Options {
             partitions,
             lease: Duration::from_secs(10),
             batch_records_max: 500,
-            states_max: 2_000,
+            states_max: 1_000,
         }
     }
 }
@@ -176,9 +180,16 @@ impl<H: Handler> Consumer<H> {
                 () = shutdown.cancelled() => break,
                 () = tokio::time::sleep_until(next_renewal) => self.renew(&mut held).await?,
                 Some(first) = batches.recv() => {
+                    let next = Instant::now() + H::PACE;
                     let ready = self.gather(first, &mut batches);
                     self.handle(ready, &mut held).await?;
                     backoff.reset();
+                    if !H::PACE.is_zero() {
+                        tokio::select! {
+                            () = tokio::time::sleep_until(next) => {}
+                            () = shutdown.cancelled() => {}
+                        }
+                    }
                 }
             }
         }

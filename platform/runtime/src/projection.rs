@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use event_store::{Cursor, EventStore, RecordedEvent};
 use sqlx::{PgConnection, PgPool};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -24,10 +24,11 @@ pub trait Projection: Send + Sync + 'static {
     /// The name of its checkpoint.
     fn name(&self) -> &'static str;
 
-    /// The least time between two of its transactions while it keeps up. A read model that nobody
-    /// waits for gathers what comes meanwhile: fewer transactions hold the readers up less.
+    /// The least time between two of its transactions while it keeps up and nobody waits for it:
+    /// it gathers what comes meanwhile, and fewer transactions hold the readers up less. Whoever
+    /// waits ([`ProjectionHandle::wait_for`]) is not kept waiting by it.
     fn pace(&self) -> Duration {
-        Duration::from_millis(20)
+        Duration::from_millis(50)
     }
 
     /// Whether it reads this event at all.
@@ -47,6 +48,7 @@ pub trait Projection: Send + Sync + 'static {
 #[derive(Debug, Clone)]
 pub struct ProjectionHandle {
     at: watch::Receiver<Cursor>,
+    wanted: Arc<Notify>,
 }
 
 impl ProjectionHandle {
@@ -54,6 +56,9 @@ impl ProjectionHandle {
     /// has not within `longest`.
     pub async fn wait_for(&self, cursor: Cursor, longest: Duration) -> bool {
         let mut at = self.at.clone();
+        if *at.borrow() < cursor {
+            self.wanted.notify_one();
+        }
         let passed = at.wait_for(|at| *at >= cursor);
         matches!(tokio::time::timeout(longest, passed).await, Ok(Ok(_)))
     }
@@ -71,7 +76,8 @@ pub fn follow(
     projection: Arc<dyn Projection>,
 ) -> (ProjectionHandle, Follower) {
     let (sender, at) = watch::channel(Cursor::default());
-    (ProjectionHandle { at }, Follower { store, pool, projection, at: sender })
+    let wanted = Arc::new(Notify::new());
+    (ProjectionHandle { at, wanted: Arc::clone(&wanted) }, Follower { store, pool, projection, at: sender, wanted })
 }
 
 /// Runs one projection.
@@ -80,24 +86,35 @@ pub struct Follower {
     pool: PgPool,
     projection: Arc<dyn Projection>,
     at: watch::Sender<Cursor>,
+    /// Somebody waits for what comes next.
+    wanted: Arc<Notify>,
 }
 
 impl Follower {
     /// Follows until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let mut backoff = Backoff::for_outages();
+        let (mut backoff, mut known) = (Backoff::for_outages(), None);
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.catch_up(&shutdown, &mut backoff).await {
+            if let Err(error) = self.catch_up(&mut known, &shutdown, &mut backoff).await {
                 tracing::warn!(projection = self.projection.name(), %error, "the projection tries again");
                 backoff.wait(&shutdown).await;
             }
         }
     }
 
-    async fn catch_up(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> anyhow::Result<()> {
+    async fn catch_up(
+        &self,
+        known: &mut Option<Cursor>,
+        shutdown: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> anyhow::Result<()> {
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(self.projection.name()).await?;
         self.at.send_replace(at);
+        if let Some(from) = *known {
+            self.tell_of_others(from, at).await?;
+        }
+        *known = Some(at);
         while !shutdown.is_cancelled() {
             commits.mark_unchanged();
             let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
@@ -107,11 +124,13 @@ impl Follower {
                 self.commit(at, to, &page.events).await?;
                 self.projection.committed(&page.events);
                 at = to;
+                *known = Some(at);
                 self.at.send_replace(at);
                 backoff.reset();
                 if !page.more {
                     tokio::select! {
                         () = tokio::time::sleep(self.projection.pace()) => {}
+                        () = self.wanted.notified() => {}
                         () = shutdown.cancelled() => {}
                     }
                 }
@@ -119,6 +138,18 @@ impl Follower {
             if !page.more {
                 idle(self.store.as_ref(), page.hidden, LOOK_EVERY, &mut commits, shutdown).await;
             }
+        }
+        Ok(())
+    }
+
+    /// What another instance has committed in between: whoever waits in this process waits for that too.
+    async fn tell_of_others(&self, mut from: Cursor, to: Cursor) -> anyhow::Result<()> {
+        while from < to {
+            let mut page = self.store.read_after(from, PAGE_EVENTS_MAX).await?;
+            let Some(last) = page.events.last() else { break };
+            from = last.cursor;
+            page.events.retain(|event| event.cursor <= to && self.projection.reads(event));
+            self.projection.committed(&page.events);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cqrs_es::persist::PersistedEventRepository;
-use event_store::{Error, EventStore, RecordedEvent, Snapshot, StreamId};
+use event_store::{Alone, Error, EventStore, RecordedEvent, Snapshot, StreamId};
 use kernel::Decide;
 
 /// A state and where in its stream it stands.
@@ -24,10 +24,14 @@ impl<A: Decide> Default for Loaded<A> {
 impl<A: Decide> Loaded<A> {
     fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), Error> {
         for event in events {
-            self.state.apply(event.decode::<A>()?);
-            self.sequence = event.sequence;
+            self.apply(event.decode::<A>()?, event.sequence);
         }
         Ok(())
+    }
+
+    fn apply(&mut self, event: A::Event, sequence: u64) {
+        self.state.apply(event);
+        self.sequence = sequence;
     }
 
     fn from_snapshot(snapshot: Option<Snapshot>) -> Self {
@@ -48,27 +52,40 @@ impl<A: Decide> Loaded<A> {
     }
 }
 
-/// Loads one aggregate: through cqrs-es' own repository where the store has one.
+/// Loads one aggregate: by itself through cqrs-es' own repository, where the store has one; beside other loads together
+/// with them.
 pub(crate) async fn load_one<A: Decide>(store: &dyn EventStore, id: &str) -> Result<Loaded<A>, Error> {
     let stream = StreamId::of::<A>(id);
-    if A::SNAPSHOT_EVERY > 0 || store.repository().is_none() {
-        let mut loaded = load_many::<A>(store, std::slice::from_ref(&stream.aggregate_id)).await?;
-        return Ok(loaded.pop().unwrap_or_default());
+    let mut loaded = if A::SNAPSHOT_EVERY > 0 {
+        let snapshot = store.snapshots(std::slice::from_ref(&stream)).await?.pop().flatten();
+        Loaded::from_snapshot(snapshot)
+    } else if let Some(repository) = store.repository() {
+        return load_alone(&repository, id).await;
+    } else {
+        Loaded::default()
+    };
+    let history = store.history(stream, loaded.sequence).await?;
+    for payload in &history.payloads {
+        let sequence = loaded.sequence + 1;
+        let event = serde_json::from_str(payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
+        loaded.apply(event, sequence);
     }
-    let Some(repository) = store.repository() else { return Ok(Loaded::default()) };
+    Ok(loaded)
+}
+
+async fn load_alone<A: Decide>(repository: &Alone<'_>, id: &str) -> Result<Loaded<A>, Error> {
     let events = repository.get_events::<A>(id).await.map_err(|error| Error::Unavailable(error.to_string()))?;
     let mut loaded = Loaded::<A>::default();
     for event in events {
         let sequence = u64::try_from(event.sequence).unwrap_or(0);
-        let payload = serde_json::from_value(event.payload).map_err(|error| Error::Undecodable {
-            stream: format!("{}/{id}", A::TYPE),
-            sequence,
-            error: error.to_string(),
-        })?;
-        loaded.state.apply(payload);
-        loaded.sequence = sequence;
+        let event = serde_json::from_value(event.payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
+        loaded.apply(event, sequence);
     }
     Ok(loaded)
+}
+
+fn undecodable<A: Decide>(id: &str, sequence: u64, error: &serde_json::Error) -> Error {
+    Error::Undecodable { stream: format!("{}/{id}", A::TYPE), sequence, error: error.to_string() }
 }
 
 /// Loads many aggregates with one query for all (two where they have snapshots).

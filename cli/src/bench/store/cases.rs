@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 const OURS: &str = "sagashop_bench_store";
 const STOCK: &str = "sagashop_bench_stock";
 /// Streams that are there, each one writer's alone, so that nobody meets a conflict.
-const STREAMS: u64 = 10_240;
+const STREAMS: u64 = 40_960;
 /// As long as most orders' streams.
 const EVENTS_EACH: u64 = 4;
 /// Rows of a raw INSERT.

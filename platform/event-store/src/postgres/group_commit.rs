@@ -184,10 +184,6 @@ fn conflict(append: &Append) -> Error {
 
 fn fail_all(group: Vec<Pending>, error: &Error) {
     for pending in group {
-        let copy = match error {
-            Error::Unavailable(reason) => Error::Unavailable(reason.clone()),
-            other => Error::Failed(other.to_string()),
-        };
-        let _ = pending.reply.send(Err(copy));
+        let _ = pending.reply.send(Err(error.for_another()));
     }
 }

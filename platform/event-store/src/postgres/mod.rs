@@ -13,12 +13,14 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::{
-    Answer, Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
+    Answer, Append, Cursor, DueTimer, Error, EventStore, History, Lease, Page, RecordedEvent, Snapshot, StreamId,
+    UnitOfWork,
 };
 
 mod answers;
 mod gate;
 mod group_commit;
+mod group_load;
 mod leases;
 mod read;
 mod recent;
@@ -28,7 +30,7 @@ mod unit_of_work;
 
 pub use gate::Gate;
 
-/// How a [`PgStore`] writes.
+/// How a [`PgStore`] reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
     /// Groups of appends that may be written at once. While one waits for its flush another can
@@ -36,13 +38,17 @@ pub struct StoreOptions {
     pub writers: usize,
     /// At most so many events in one INSERT.
     pub group_events_max: usize,
-    /// Appends that may wait for a writer; more wait for a place.
+    /// Groups of loads that may be read at once.
+    pub readers: usize,
+    /// At most so many streams in one query.
+    pub group_loads_max: usize,
+    /// Appends that may wait for a writer, and loads for a reader; more wait for a place.
     pub queue_max: usize,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { writers: 2, group_events_max: 512, queue_max: 4_096 }
+        Self { writers: 2, group_events_max: 512, readers: 2, group_loads_max: 256, queue_max: 4_096 }
     }
 }
 
@@ -51,6 +57,7 @@ pub struct PgStore {
     pool: PgPool,
     repository: PostgresEventRepository,
     appends: group_commit::Queue,
+    loads: group_load::Queue,
     commits: watch::Sender<u64>,
     recent: recent::Recent,
     gate: Arc<Gate>,
@@ -69,6 +76,7 @@ impl PgStore {
         Arc::new(Self {
             repository: PostgresEventRepository::new(pool.clone()),
             appends: group_commit::start(&pool, options, &commits),
+            loads: group_load::start(&pool, options),
             pool,
             commits,
             recent: recent::Recent::default(),
@@ -82,6 +90,20 @@ impl PgStore {
     }
 }
 
+/// cqrs-es' own repository, while no other load of the store is under way.
+pub struct Alone<'a> {
+    repository: &'a PostgresEventRepository,
+    _loading: group_load::Loading<'a>,
+}
+
+impl std::ops::Deref for Alone<'_> {
+    type Target = PostgresEventRepository;
+
+    fn deref(&self) -> &PostgresEventRepository {
+        self.repository
+    }
+}
+
 /// Events of each stream after its sequence, on a database without a running store.
 ///
 /// # Errors
@@ -92,8 +114,13 @@ pub async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<
 
 #[async_trait]
 impl EventStore for PgStore {
-    fn repository(&self) -> Option<&PostgresEventRepository> {
-        Some(&self.repository)
+    fn repository(&self) -> Option<Alone<'_>> {
+        let loading = self.loads.alone()?;
+        Some(Alone { repository: &self.repository, _loading: loading })
+    }
+
+    async fn history(&self, stream: StreamId, after: u64) -> Result<History, Error> {
+        self.loads.load(stream, after).await
     }
 
     async fn load(&self, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{Cursor, RecordedEvent};
 
 /// Events kept; a follower that is further behind reads the table.
-const EVENTS_MAX: usize = 1_000;
+const EVENTS_MAX: usize = 500;
 
 /// A gapless piece of the visible order.
 #[derive(Default)]

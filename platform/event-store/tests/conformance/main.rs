@@ -31,6 +31,8 @@ conformance! {
     streams:
         appended_events_load_as_written
         loads_answer_in_the_order_asked
+        histories_asked_for_at_once_are_each_their_own
+        a_history_sees_what_was_committed_before
         a_stale_append_conflicts
         a_conflict_fails_only_its_own_append
         writers_that_try_again_leave_no_gap

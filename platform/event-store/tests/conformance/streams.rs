@@ -1,6 +1,6 @@
 //! Streams: append, load, conflicts.
 
-use event_store::{Append, Error, StreamId};
+use event_store::{Append, Error, History, StreamId};
 use futures::future::join_all;
 
 use crate::fixture::{Fixture, PATIENCE, append, event, load, stream, with_payload};
@@ -36,6 +36,42 @@ pub async fn loads_answer_in_the_order_asked(store: Fixture) {
     assert_eq!(loaded.iter().map(Vec::len).collect::<Vec<_>>(), [2, 0, 1, 1, 0, 3]);
     assert_eq!(loaded[3][0].aggregate_type, "letter");
     assert!(store.load(&[]).await.unwrap().is_empty());
+}
+
+pub async fn histories_asked_for_at_once_are_each_their_own(store: Fixture) {
+    for n in 0..40 {
+        store.append(append(&format!("h{n}"), 0, (0..=n).map(event).collect())).await.unwrap();
+    }
+    // More than one group takes, some twice, some of streams that are not there.
+    let asked = (0..600).map(|n| {
+        let (id, after) = (format!("h{}", n % 50), n % 3);
+        let store = store.store.clone();
+        tokio::spawn(async move { (n % 50, after, store.history(stream(&id), after).await) })
+    });
+    for answer in join_all(asked).await {
+        let (n, after, history) = answer.unwrap();
+        let all = if n < 40 { (0..=n).collect::<Vec<_>>() } else { Vec::new() };
+        let skipped = usize::try_from(after).unwrap();
+        let payloads = all.into_iter().skip(skipped).map(|n| event(n).payload).collect::<Vec<_>>();
+        assert_eq!(history.unwrap(), History { after, payloads }, "h{n} after {after}");
+    }
+}
+
+pub async fn a_history_sees_what_was_committed_before(store: Fixture) {
+    let writers = (0..8).map(|n| {
+        let store = store.store.clone();
+        tokio::spawn(async move {
+            let id = format!("own {n}");
+            for head in 0..25 {
+                store.append(append(&id, head, vec![event(0)])).await.unwrap();
+                let seen = store.history(stream(&id), 0).await.unwrap().payloads.len() as u64;
+                assert_eq!(seen, head + 1);
+            }
+        })
+    });
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
 }
 
 pub async fn a_stale_append_conflicts(store: Fixture) {

@@ -52,12 +52,18 @@ async fn a_snapshot_is_the_fold() {
 }
 
 /// Counts each tally's events.
-struct Counts;
+struct Counts {
+    pace: Duration,
+}
 
 #[async_trait]
 impl Projection for Counts {
     fn name(&self) -> &'static str {
         "counts"
+    }
+
+    fn pace(&self) -> Duration {
+        self.pace
     }
 
     fn reads(&self, _event: &RecordedEvent) -> bool {
@@ -78,7 +84,11 @@ async fn whoever_waits_for_the_projection_reads_its_own_writes() {
     let service = Service::new().await;
     let (store, pool) = (service.store(), service.database.pool.clone());
     sqlx::query("CREATE TABLE counts (id text PRIMARY KEY, n bigint NOT NULL)").execute(&pool).await.expect("made");
-    let (handle, follower) = projection::follow(Arc::clone(&store), pool.clone(), Arc::new(Counts));
+    let (handle, follower) = {
+        // So slow that only those who wait bring it on.
+        let counts = Counts { pace: PATIENCE * 100 };
+        projection::follow(Arc::clone(&store), pool.clone(), Arc::new(counts))
+    };
     let commands = commands(Arc::clone(&store));
     let first = commands.execute::<Tally>("mine", &origin(), Command::Add(1)).await.expect("appended");
     let first = first.cursor.expect("recorded");
@@ -99,7 +109,7 @@ async fn whoever_waits_for_the_projection_reads_its_own_writes() {
     // two that follow at once, one writes each page.
     follower.kill().await;
     let followers: Vec<_> = (0..2)
-        .map(|_| projection::follow(service.store(), pool.clone(), Arc::new(Counts)).1)
+        .map(|_| projection::follow(service.store(), pool.clone(), Arc::new(Counts { pace: Duration::ZERO })).1)
         .map(|follower| Process::spawn(|shutdown| tokio::spawn(follower.run(shutdown))))
         .collect();
     for _ in 0..20 {
