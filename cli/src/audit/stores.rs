@@ -4,7 +4,7 @@ use super::findings::Findings;
 use super::personal;
 use super::snapshot::Snapshot;
 use super::subjects::{
-    Notifications, OrderFacts, Orders, PaymentFacts, Payments, Products, SagaFacts, Sagas, Share, Stocks, Users,
+    Notifications, OrderFacts, Orders, PaymentFacts, Payments, Products, SagaFacts, Sagas, Share, Stocks, Users, Webhooks,
 };
 use super::walk::walk;
 use crate::ports::Role;
@@ -76,6 +76,7 @@ pub(super) async fn notifications(snapshot: anyhow::Result<Snapshot>, partitions
     // Nothing of it is published.
     let (mut snapshot, mut findings) = begin(snapshot, Role::Notification, None, partitions).await?;
     walk(&mut snapshot, &mut findings, Notifications::default()).await?;
+    walk(&mut snapshot, &mut findings, Webhooks).await?;
     snapshot.close().await;
     Ok((findings, ()))
 }

@@ -7,6 +7,7 @@ mod product;
 mod saga;
 mod stock;
 mod user;
+mod webhook;
 
 pub(super) use notification::Notifications;
 pub(super) use order::{OrderFacts, Orders};
@@ -15,6 +16,7 @@ pub(super) use product::Products;
 pub(super) use saga::{SagaFacts, Sagas};
 pub(super) use stock::{Share, Stocks};
 pub(super) use user::Users;
+pub(super) use webhook::Webhooks;
 
 /// The first of these columns that is not as it must be.
 fn first(columns: impl IntoIterator<Item = (&'static str, bool)>) -> Option<&'static str> {

@@ -35,6 +35,8 @@ pub(crate) struct Wanted {
     pub(crate) webhook_id: Option<Uuid>,
     pub(crate) status: Option<&'static str>,
     pub(crate) channel: Option<&'static str>,
+    /// Not what other systems were told.
+    pub(crate) of_customer: bool,
     /// Behind the one of this id.
     pub(crate) after: Option<Uuid>,
     pub(crate) limit: i64,
@@ -52,6 +54,9 @@ pub(crate) async fn list(pool: &PgPool, wanted: &Wanted) -> Result<Vec<Notificat
         if let Some(name) = name {
             query.push(format!(" AND {column} = ")).push_bind(name);
         }
+    }
+    if wanted.of_customer {
+        query.push(" AND webhook_id IS NULL");
     }
     if let Some(after) = wanted.after {
         query.push(

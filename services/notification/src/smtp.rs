@@ -7,6 +7,7 @@ mod server;
 use anyhow::Context;
 use async_trait::async_trait;
 use domain::notification::{Channel as Kind, Failure};
+use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::response::Category;
 use lettre::{Address, Message};
@@ -45,7 +46,7 @@ impl SmtpChannel {
             tracing::error!(notification.id = %notice.id, %error, "a text cannot be made");
             Failure::Other
         })?;
-        Message::builder()
+        let mut mail = Message::builder()
             // The same at each attempt: a server that had it already can tell.
             .message_id(Some(format!("<{}@sagashop>", notice.id)))
             .date(notice.queued_at.into())
@@ -53,7 +54,11 @@ impl SmtpChannel {
             .to(Mailbox::new(Some(templates::one_line(&contact.name)), address))
             .subject(subject)
             .multipart(MultiPart::alternative_plain_html(text, html))
-            .map_err(|_| Failure::Other)
+            .map_err(|_| Failure::Other)?;
+        // Lest somebody's holiday notice answers it (RFC 3834).
+        let by_itself = HeaderName::new_from_ascii_str("Auto-Submitted");
+        mail.headers_mut().insert_raw(HeaderValue::new(by_itself, "auto-generated".to_owned()));
+        Ok(mail)
     }
 }
 

@@ -35,7 +35,14 @@ async fn a_mail_is_sent_again_under_the_same_id_and_the_address_is_nowhere_store
     for line in ["To: Ada <ada@example.org>", "From: Sagashop <shop@example.org>", "Subject: Your order is confirmed"] {
         assert!(mail.text.contains(line), "{line} is not in\n{}", mail.text);
     }
-    for part in ["Content-Type: text/plain", "Content-Type: text/html", "Hello Ada,", "20.50 EUR", &order.to_string()] {
+    for part in [
+        "Content-Type: text/plain",
+        "Content-Type: text/html",
+        "Auto-Submitted: auto-generated",
+        "Hello Ada,",
+        "20.50 EUR",
+        &order.to_string(),
+    ] {
         assert!(mail.text.contains(part), "{part} is not in\n{}", mail.text);
     }
     let [first] = refused.as_slice() else { panic!("{refused:?}") };
@@ -123,6 +130,32 @@ async fn a_server_that_dies_before_it_answers_gets_the_mail_again_under_the_same
     assert_eq!(ids.len(), 3);
     assert!(ids.iter().all(|id| *id == ids[0] && !id.is_empty()), "{ids:?}");
     service.stop().await;
+}
+
+#[tokio::test]
+async fn no_address_and_no_name_is_logged() {
+    let log = support::log::logged();
+    let fixture = Fixture::new().await;
+    let refusals = [
+        Manner::Refuse("451 later, ada@example.org"),
+        Manner::DieAfterTaking,
+        Manner::RefuseRecipient,
+        Manner::Refuse("554 Ada"),
+    ];
+    let server = MailServer::start(&refusals).await;
+    let (service, users) = start(&fixture, &server).await;
+    for _ in 0..3 {
+        let ada = UserId(id());
+        users.know(ada, "Ada", "ada@example.org");
+        fixture.publish("user_events", vec![user_registered(ada)]).await;
+    }
+    fixture.publish("user_events", vec![user_registered(UserId(id()))]).await;
+    eventually(PATIENCE, async || fixture.rows("queued").await + fixture.rows("retrying").await == 0).await;
+    eventually(PATIENCE, async || fixture.rows("skipped").await == 1).await;
+    service.stop().await;
+    let log = log.text();
+    assert!(log.contains("a notification was not sent") && log.contains("customer notified"), "{log}");
+    assert!(!log.contains("ada@") && !log.contains("Ada"), "{log}");
 }
 
 #[tokio::test]

@@ -53,6 +53,14 @@ async fn a_call_is_signed_and_made_again_until_it_is_taken() {
             .unwrap();
     assert_eq!(body["data"], data);
     assert!(!fixture.stored().await.contains(secret["secret"].as_str().unwrap()));
+
+    // A customer sees what they were told, and not what others were told of them.
+    let customer = fixture.token(ada, Role::Customer);
+    let (_, own) = fixture.call(&service, "GET", "/notifications", Some(&customer), None).await;
+    assert!(own.as_array().unwrap().iter().all(|one| one["channel"] == json!("log")), "{own}");
+    let call = format!("/notifications/{}", calls[0].headers["sagashop-delivery"]);
+    assert_eq!(fixture.call(&service, "GET", &call, Some(&customer), None).await.0, 404);
+    assert_eq!(fixture.call(&service, "GET", &call, Some(&admin), None).await.0, 200);
     service.stop().await;
 }
 

@@ -129,7 +129,7 @@ pub(crate) struct Api {
 impl Api {
     /// List notifications, the newest first
     ///
-    /// Customers see their own; administrators everybody's.
+    /// Customers see what they were told themselves; administrators what everybody was, other systems included.
     #[oai(path = "/notifications", method = "get", operation_id = "listNotifications", tag = "Tag::Notifications")]
     #[allow(clippy::too_many_arguments)]
     async fn list(
@@ -166,6 +166,7 @@ impl Api {
             webhook_id: webhook_id.0,
             status: status.0.map(|status| notification::Status::from(status).as_str()),
             channel: channel.0.map(|channel| notification::Channel::from(channel).as_str()),
+            of_customer: !caller.0.is_admin(),
             after: after.0,
             // One more than asked tells whether there is a next page.
             limit: i64::from(limit) + 1,
@@ -181,7 +182,11 @@ impl Api {
     #[oai(path = "/notifications/:id", method = "get", operation_id = "getNotification", tag = "Tag::Notifications")]
     async fn get(&self, caller: Bearer, id: Path<Uuid>) -> Result<Json<Story>, Problem> {
         let row = queries::one(&self.pool, id.0).await.map_err(unavailable)?;
-        let row = row.filter(|row| caller.0.may_see(row.user_id.into()));
+        // What other systems were told is no customer's business.
+        let may_see = |row: &queries::Notification| {
+            caller.0.may_see(row.user_id.into()) && (row.webhook_id.is_none() || caller.0.is_admin())
+        };
+        let row = row.filter(may_see);
         let row = row.ok_or_else(|| Problem::not_found("There is no such notification"))?;
         let stream = StreamId::of::<notification::Notification>(id.0.to_string());
         let events = self.store.load(&[(stream, 0)]).await.map_err(unavailable)?.pop().unwrap_or_default();

@@ -45,11 +45,13 @@ struct Webhook {
 #[oai(deny_unknown_fields, example)]
 struct Chosen {
     /// `https://…` or `http://…`, without user, password and fragment, and not into a private network.
+    #[oai(validator(max_length = 2048))]
     url: Text,
-    /// Of what news: all kinds, where none is named.
-    #[oai(validator(max_items = 20))]
+    /// Of what news: all kinds, where this is left out.
+    #[oai(validator(min_items = 1, max_items = 20))]
     kinds: Option<Vec<Kind>>,
     /// What it is for: 1 to 200 characters.
+    #[oai(validator(min_length = 1, max_length = 200))]
     description: Option<Text>,
     /// Whether it is called at all.
     #[oai(default = "on")]

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+pub mod log;
 pub mod users;
 
 use async_trait::async_trait;
