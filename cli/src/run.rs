@@ -12,7 +12,7 @@ use clap::CommandFactory;
 
 /// What is logged unless `RUST_LOG` says otherwise: a shop in one process keeps to what matters,
 /// a service by itself tells more.
-const LOG_UP: &str = "warn,rskafka=off,sagashop=info";
+const LOG_UP: &str = "warn,rskafka=off,sagashop=info,access=info";
 /// Tools measure and look: a slow statement is no news there.
 const LOG_TOOLS: &str = "warn,sqlx=error,rskafka=off";
 const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=warn";
@@ -37,8 +37,8 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
             clap_complete::generate(args.shell, &mut Args::command(), "sagashop", &mut std::io::stdout());
             Ok(Code::Done)
         }
-        Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args),
-        Command::Config(ConfigCommand::Check(args)) => config::check(&args),
+        Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args, &loaded.settings),
+        Command::Config(ConfigCommand::Check(args)) => config::check(&args, &loaded.settings),
         Command::Saga(command) => saga::run(&global, &command).await,
         Command::Keys(command) => keys::run(&global, &command).await,
         Command::Users(command) => users::run(&global, &command).await,

@@ -31,12 +31,12 @@ impl Row for Line {
     }
 }
 
-/// Shows every setting of a command with its source, secrets masked.
+/// Shows every setting of a command with its source, secrets masked; `own` are those of this call.
 ///
 /// # Errors
 /// The configuration is not accepted, or stdout cannot be written.
-pub fn show(format: Format, args: &ConfigArgs) -> anyhow::Result<Code> {
-    let loaded = load(line(&args.command, &["up"])).map_err(Error::into_failure)?;
+pub fn show(format: Format, args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
+    let loaded = load(line(own, &args.command, &["up"])).map_err(Error::into_failure)?;
     tell(&loaded.warnings);
     let lines: Vec<Line> = loaded.settings.iter().map(Line::of).collect();
     output::rows(format, &lines)?;
@@ -48,14 +48,15 @@ pub fn show(format: Format, args: &ConfigArgs) -> anyhow::Result<Code> {
 ///
 /// # Errors
 /// What is not accepted, all of it.
-pub fn check(args: &ConfigArgs) -> anyhow::Result<Code> {
+pub fn check(args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
     let lines: Vec<Vec<OsString>> = if args.command.is_empty() {
-        Part::ALL.iter().map(|part| line(&[], &["serve", part.name()])).collect()
+        Part::ALL.iter().map(|part| line(own, &[], &["serve", part.name()])).collect()
     } else {
-        vec![line(&args.command, &[])]
+        vec![line(own, &args.command, &[])]
     };
     for (number, line) in lines.into_iter().enumerate() {
-        let name = line[1..].iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        let words = line[1..].iter().map(|word| word.to_string_lossy());
+        let name = words.filter(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" ");
         let loaded = load(line).map_err(Error::into_failure)?;
         if number == 0 {
             tell(&loaded.warnings);
@@ -66,13 +67,16 @@ pub fn check(args: &ConfigArgs) -> anyhow::Result<Code> {
     Ok(Code::Done)
 }
 
-/// A command line of these words, the program's name before them.
-fn line(words: &[OsString], otherwise: &[&str]) -> Vec<OsString> {
+/// A command line of these words, the program's name before them. What every command knows may stand before the words
+/// too, where it was read as our own.
+fn line(own: &[Effective], words: &[OsString], otherwise: &[&str]) -> Vec<OsString> {
+    let own = own.iter().filter(|setting| setting.source == Source::Flag);
+    let own = own.map(|setting| format!("--{}={}", setting.name.replace('_', "-"), setting.values.join(",")).into());
     let words = match words {
         [] => otherwise.iter().map(OsString::from).collect(),
         words => words.to_vec(),
     };
-    [OsString::from("sagashop")].into_iter().chain(words).collect()
+    [OsString::from("sagashop")].into_iter().chain(own).chain(words).collect()
 }
 
 fn tell(warnings: &[String]) {

@@ -1,6 +1,6 @@
 //! What a production must not run with.
 
-use crate::args::{Args, Command, DatabaseArgs, Mode, SecretArgs, ServeArgs, UpArgs};
+use crate::args::{Args, Command, DatabaseArgs, Mode, PaymentArgs, ProviderKind, SecretArgs, ServeArgs, UpArgs};
 use crate::ports::{Part, Role};
 use reqwest::Url;
 use std::collections::BTreeSet;
@@ -47,6 +47,13 @@ fn of_serve(args: &ServeArgs) -> Vec<Fault> {
     if let Part::Role(role) = args.part {
         of_database(&args.database, &mut faults);
         of_secrets(Some(role), &args.secrets, &mut faults);
+        if role == Role::Payment {
+            of_payment(&args.payment, &mut faults);
+        }
+    }
+    if args.part == Part::Psp {
+        let reason = "this provider moves no money: a production has a real one".to_owned();
+        faults.push(Fault { variable: "SAGASHOP_MODE", reason });
     }
     faults
 }
@@ -55,7 +62,20 @@ fn of_up(args: &UpArgs) -> Vec<Fault> {
     let mut faults = Vec::new();
     of_database(&args.database, &mut faults);
     of_secrets(None, &args.secrets, &mut faults);
+    of_payment(&args.payment, &mut faults);
     faults
+}
+
+fn of_payment(args: &PaymentArgs, faults: &mut Vec<Fault>) {
+    match args.provider.payment_provider {
+        ProviderKind::Simulated if args.allow_simulated_payments => {}
+        ProviderKind::Simulated => {
+            let reason = "the simulated provider moves no money: name a real one, or allow this with \
+                          ALLOW_SIMULATED_PAYMENTS=true";
+            faults.push(Fault { variable: "PAYMENT_PROVIDER", reason: reason.to_owned() });
+        }
+        ProviderKind::Http => of_secret("PSP_SECRET", args.provider.psp_secret.as_deref(), true, weakness, faults),
+    }
 }
 
 fn of_secrets(role: Option<Role>, secrets: &SecretArgs, faults: &mut Vec<Fault>) {
@@ -63,6 +83,7 @@ fn of_secrets(role: Option<Role>, secrets: &SecretArgs, faults: &mut Vec<Fault>)
     let needs = |roles: &[Role]| role.is_none_or(|role| roles.contains(&role));
     let token = secrets.internal_token.as_deref();
     of_secret("INTERNAL_TOKEN", token, needs(&[Role::User, Role::Notification]), weakness, faults);
+    of_secret("WEBHOOK_KEY", secrets.webhook_key.as_deref(), false, weakness, faults);
     of_secret("MASTER_KEY", secrets.master_key.as_deref(), needs(&[Role::User]), weakness_of_key, faults);
 }
 
@@ -157,6 +178,17 @@ mod tests {
         assert_eq!(of("order"), [""; 0]);
         assert_eq!(variables(&["serve", "gateway", "--mode", "production"]), [""; 0]);
         assert_eq!(variables(&["serve", "user"]), [""; 0], "development asks for nothing");
+    }
+
+    #[test]
+    fn simulated_payments_need_an_explicit_yes() {
+        let url = ["--mode", "production", "--database-url", "postgres://shop:Vq8zP1mX4c@db/shop"];
+        let of = |more: &[&'static str]| variables(&[&["serve", "payment"][..], &url, more].concat());
+        assert_eq!(of(&[]), ["PAYMENT_PROVIDER"]);
+        assert_eq!(of(&["--allow-simulated-payments"]), [""; 0]);
+        assert_eq!(of(&["--payment-provider", "http"]), ["PSP_SECRET"]);
+        assert_eq!(of(&["--payment-provider", "http", "--psp-secret", "f2Vb7QxW0pK9sLdN4tYcR8mZ3aHjE6uG"]), [""; 0]);
+        assert_eq!(variables(&["serve", "psp", "--mode", "production"]), ["SAGASHOP_MODE"]);
     }
 
     #[test]

@@ -146,10 +146,12 @@ fn a_production_without_its_secrets_does_not_start_and_names_all_faults_at_once(
         }
         assert!(!text.contains("changeme") && !text.contains("000000"), "it repeats a secret: {text}");
     }
-    let missing = run(folder.path(), &["config", "check"], &[("SAGASHOP_MODE", "production")]);
-    let text = said(&missing);
-    assert_eq!(missing.status.code(), Some(2), "{text}");
-    assert!(text.contains("INTERNAL_TOKEN: is missing") && text.contains("DATABASE_URL: "), "{text}");
+    for line in [&["--mode", "production", "config", "check"][..], &["config", "check", "--mode", "production", "up"]] {
+        let missing = run(folder.path(), line, &[]);
+        let text = said(&missing);
+        assert_eq!(missing.status.code(), Some(2), "{text}");
+        assert!(text.contains("INTERNAL_TOKEN: is missing") && text.contains("DATABASE_URL: "), "{text}");
+    }
 }
 
 #[test]

@@ -14,7 +14,6 @@
   const ui = SwaggerUIBundle({
     dom_id: '#ui',
     url: chosen.url,
-    urls: documents,
     deepLinking: true,
     // Who has authorized stays so: for the other services too, and after a reload.
     persistAuthorization: true,

@@ -48,13 +48,14 @@ fn document() -> Value {
 fn changed(pointer: &str, to: Value) -> Vec<String> {
     let mut after = document();
     let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+    let name = &name.replace("~1", "/");
     let parent = after.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}"));
     if let Value::Array(list) = parent {
         list.push(to);
     } else if to.is_null() {
         parent.as_object_mut().expect("an object").remove(name).unwrap_or_else(|| panic!("nothing at {pointer}"));
     } else {
-        parent[name] = to;
+        parent[name.as_str()] = to;
     }
     breaking(&document(), &after)
 }
