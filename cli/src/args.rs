@@ -3,14 +3,18 @@
 
 mod edge;
 mod groups;
+mod kafka;
+mod payment;
 mod shop;
 mod user;
 mod values;
 
 pub use edge::{EdgeArgs, Limit};
-pub use groups::{DatabaseArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs};
+pub use groups::{DatabaseArgs, PeerArgs, SecretArgs, ServerArgs};
+pub use kafka::{KafkaArgs, Mechanism};
+pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
 pub use shop::{ServeArgs, UpArgs};
-pub use user::{CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
+pub use user::{AccountArgs, CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
 use crate::bench::http::Scenario;
 use crate::output::Format;
@@ -91,9 +95,9 @@ pub enum Command {
     /// Without DATABASE_URL or DB_HOST it runs a PostgreSQL of its own under the data folder: by the programs on this
     /// machine, else by a PostgreSQL 17 that is fetched once into the cache. Without KAFKA_BROKER, messages go through
     /// that PostgreSQL too. Ctrl-C stops it; the next start goes on where it was.
-    Up(UpArgs),
+    Up(Box<UpArgs>),
     /// Run one service, or the orchestrator, as its own process.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Create the databases of all roles, or of some, and bring them up to date.
     Migrate(MigrateArgs),
     /// Place a mix of orders, follow each to its end, tell one order's story, and audit the shop.
@@ -160,6 +164,9 @@ pub struct AuditArgs {
     /// The other servers.
     #[command(flatten)]
     pub servers: ServerArgs,
+    /// Which payment provider's book the payments are compared with.
+    #[command(flatten)]
+    pub provider: ProviderArgs,
 }
 
 /// `sagashop bench …`.

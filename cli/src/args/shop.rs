@@ -1,6 +1,6 @@
 //! The flags of what runs for long: the whole shop, or one part of it.
 
-use super::{DatabaseArgs, EdgeArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs, values};
+use super::{AccountArgs, DatabaseArgs, EdgeArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs, values};
 use crate::ports::Part;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -26,6 +26,9 @@ pub struct UpArgs {
     /// The simulated provider.
     #[command(flatten)]
     pub payment: PaymentArgs,
+    /// How long logins last, and how often one may fail.
+    #[command(flatten)]
+    pub accounts: AccountArgs,
     /// What must be kept from others.
     #[command(flatten)]
     pub secrets: SecretArgs,
@@ -74,6 +77,9 @@ pub struct ServeArgs {
     /// The simulated provider.
     #[command(flatten)]
     pub payment: PaymentArgs,
+    /// How long logins last, and how often one may fail.
+    #[command(flatten)]
+    pub accounts: AccountArgs,
     /// What must be kept from others.
     #[command(flatten)]
     pub secrets: SecretArgs,

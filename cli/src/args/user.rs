@@ -1,7 +1,26 @@
 //! The flags of what operators do for the user service.
 
-use super::{DatabaseArgs, SecretArgs};
+use super::{DatabaseArgs, SecretArgs, values};
 use clap::Subcommand;
+use std::time::Duration;
+
+/// How long logins last, and how often one may fail.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Accounts (user service)")]
+pub struct AccountArgs {
+    /// How long an access token is good; so long other services let in who was locked or has logged out.
+    #[arg(long, value_name = "TIME", env = "ACCESS_TOKEN_LIFETIME", default_value = "15m", value_parser = values::duration)]
+    pub access_token_lifetime: Duration,
+    /// How long a login lasts, however often its tokens are refreshed.
+    #[arg(long, value_name = "TIME", env = "LOGIN_LIFETIME", default_value = "720h", value_parser = values::duration)]
+    pub login_lifetime: Duration,
+    /// Wrong passwords for one account before it rests.
+    #[arg(long, value_name = "N", env = "LOGIN_FAILURES_MAX", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub login_failures_max: u32,
+    /// The time within which they are counted, and for which the account rests.
+    #[arg(long, value_name = "TIME", env = "LOGIN_FAILURES_WINDOW", default_value = "15m", value_parser = values::duration)]
+    pub login_failures_window: Duration,
+}
 
 /// `sagashop keys …`.
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! One role: its database, what it runs on, and its configuration.
 
-use crate::args::{PaymentArgs, ServerArgs};
+use crate::args::{AccountArgs, PaymentArgs, ServerArgs};
 use crate::ports::Role;
 use crate::postgres::Server;
 use broker::Broker;
@@ -25,6 +25,8 @@ pub struct Wiring {
     pub servers: ServerArgs,
     /// The simulated provider.
     pub payment: PaymentArgs,
+    /// How long logins last, and how often one may fail.
+    pub accounts: AccountArgs,
     /// `host:port` of the product service's gRPC.
     pub product_grpc: String,
     /// `host:port` of the user service's gRPC.
@@ -159,7 +161,7 @@ impl Wiring {
             }
             Role::Payment => {
                 let listeners = payment_service::Listeners { http };
-                let service = payment_service::Service::build(self.payment(), deps, listeners, verifier).await?;
+                let service = payment_service::Service::build(self.payment()?, deps, listeners, verifier).await?;
                 service.run_until_stopped().boxed()
             }
             Role::Notification => {
@@ -179,6 +181,10 @@ impl Wiring {
     fn user(&self) -> anyhow::Result<user_service::Config> {
         let master_key = self.master_key.clone().ok_or_else(|| anyhow::anyhow!("MASTER_KEY is missing"))?;
         Ok(user_service::Config {
+            token_lifetime: self.accounts.access_token_lifetime,
+            refresh_lifetime: self.accounts.login_lifetime,
+            login_failures_max: self.accounts.login_failures_max,
+            login_failures_window: self.accounts.login_failures_window,
             internal_token: self.internal_token.clone(),
             bootstrap: self.bootstrap.clone(),
             edge: self.edge.clone(),
@@ -203,13 +209,17 @@ impl Wiring {
         }
     }
 
-    fn payment(&self) -> payment_service::Config {
-        payment_service::Config {
+    fn payment(&self) -> anyhow::Result<payment_service::Config> {
+        Ok(payment_service::Config {
+            provider: self.payment.provider.choice()?,
             success_rate: self.payment.payment_success_rate,
             latency: self.payment.payment_latency,
+            chaos: self.payment.chaos(),
+            concurrency_max: self.payment.payment_concurrency.into(),
+            provider_timeout: self.payment.payment_timeout,
             edge: self.edge.clone(),
             ..payment_service::Config::default()
-        }
+        })
     }
 
     fn notification(&self) -> notification_service::Config {

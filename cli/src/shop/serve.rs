@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use user_service::Bootstrap;
 
 /// What is in flight at shutdown has this long to end.
-const STOP_MAX: Duration = Duration::from_secs(4);
+pub(super) const STOP_MAX: Duration = Duration::from_secs(4);
 const CONNECTIONS_MAX: u32 = 8;
 
 /// Runs the part until it is asked to stop.
@@ -26,6 +26,7 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code
     match args.part {
         Part::Role(role) => serve_role(global, args, role).await,
         Part::Gateway => serve_gateway(args).await,
+        Part::Psp => super::psp::serve(global, args).await,
     }
 }
 
@@ -86,6 +87,7 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
         broker,
         servers: args.servers.clone(),
         payment: args.payment.clone(),
+        accounts: args.accounts.clone(),
         product_grpc: args.peers.product_service_grpc.clone(),
         user_grpc: args.peers.user_service_grpc.clone(),
         jwks_url: format!("{}/.well-known/jwks.json", args.peers.user_service_url.trim_end_matches('/')),

@@ -72,6 +72,7 @@ async fn run(
         broker,
         servers: args.servers.clone(),
         payment: args.payment.clone(),
+        accounts: args.accounts.clone(),
         product_grpc: local(Role::Product),
         user_grpc: local(Role::User),
         jwks_url: format!("{}/.well-known/jwks.json", http(Role::User)),

@@ -192,9 +192,30 @@ fn damages(bought: &str, lamp: &str) -> Vec<(&'static str, String, Vec<&'static 
         (notification, "UPDATE notifications SET attempts = 7".to_owned(), vec!["projection = fold"]),
         (
             user,
-            "INSERT INTO users SELECT gen_random_uuid(), name, email, role, created_at, 1 FROM users LIMIT 1"
+            "INSERT INTO users SELECT gen_random_uuid(), name, email, role, status, created_at, 1 FROM users LIMIT 1"
                 .to_owned(),
             vec!["projection = fold"],
+        ),
+        // Somebody can be read, or cannot any more.
+        (
+            user,
+            "UPDATE events SET payload = jsonb_set(payload::jsonb, '{user_registered,name}', '\"John Doe\"')::json
+              WHERE event_type = 'user_registered'"
+                .to_owned(),
+            vec!["personal data sealed", "projection = fold"],
+        ),
+        (user, "DELETE FROM person_keys".to_owned(), vec!["personal data sealed"]),
+        (
+            notification,
+            "UPDATE events SET metadata = jsonb_set(metadata::jsonb, '{actor}', '\"john@example.com\"')::json"
+                .to_owned(),
+            vec!["personal data sealed"],
+        ),
+        (
+            broker,
+            "UPDATE topic_records SET value = value || '{\"email\":\"john@example.com\"}' WHERE \"offset\" = 0"
+                .to_owned(),
+            vec!["personal data sealed"],
         ),
         (
             product,

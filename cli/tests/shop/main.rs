@@ -6,16 +6,29 @@
 
 mod audited;
 mod broker_away;
+mod config;
 mod crashes;
 mod failpoints;
 mod fleet;
+mod flood;
 mod folder;
+mod forged;
+mod forgotten;
+mod gateway;
 mod http;
 mod input;
+mod issuer;
 mod kafka;
+mod limits;
 mod manners;
+mod matrix;
 mod orders;
+mod overload;
+mod privacy;
 mod process;
+mod races;
+mod reflection;
+mod rpc;
 mod traffic;
 mod up;
 

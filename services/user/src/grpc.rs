@@ -1,16 +1,20 @@
 //! gRPC: what the other services may ask at the moment of use.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
+use domain::user::address::AddressLine;
 use kernel::AddressId;
 use proto::user::user_service_server::{UserService, UserServiceServer};
 use proto::user::{Address, Contact, GetAddressRequest, GetContactRequest};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
+use web::Problem;
 use web::auth::ServiceTokens;
 
 use crate::commands::{Error, Users};
+use crate::rest;
 
 /// The service, its health, and what it consists of, for whoever has no .proto file.
 pub(crate) async fn routes(contacts: Contacts) -> anyhow::Result<Routes> {
@@ -45,11 +49,10 @@ impl Contacts {
 impl UserService for Contacts {
     async fn get_contact(&self, request: Request<GetContactRequest>) -> Result<Response<Contact>, Status> {
         self.authorize(request.metadata())?;
-        let user_id =
-            request.get_ref().user_id.parse().map_err(|_| Status::invalid_argument("user_id is not a UUID"))?;
+        let user_id = id("user_id", &request.get_ref().user_id)?;
         let person = self.users.person(user_id).await.map_err(refusal)?;
         let known = person.and_then(|person| Some((person.name, person.email?, person.account?)));
-        let (name, email, account) = known.ok_or_else(|| Status::not_found("there is no such user"))?;
+        let (name, email, account) = known.ok_or_else(|| Problem::not_found("There is no such user"))?;
         let locale = account.locale.map(|locale| locale.as_str().to_owned()).unwrap_or_default();
         Ok(Response::new(Contact { name, email, locale }))
     }
@@ -57,16 +60,13 @@ impl UserService for Contacts {
     async fn get_address(&self, request: Request<GetAddressRequest>) -> Result<Response<Address>, Status> {
         self.authorize(request.metadata())?;
         let GetAddressRequest { user_id, address_id } = request.get_ref();
-        let user_id = user_id.parse().map_err(|_| Status::invalid_argument("user_id is not a UUID"))?;
-        let address_id: AddressId =
-            address_id.parse().map_err(|_| Status::invalid_argument("address_id is not a UUID"))?;
-        let none = || Status::not_found("there is no such address");
+        let user_id = id("user_id", user_id)?;
+        let address_id: AddressId = id("address_id", address_id)?;
+        let none = || Problem::not_found("There is no such address");
         let account = self.users.find(user_id).await.map_err(refusal)?.ok_or_else(none)?;
         let entry = self.users.address(&account, address_id).await.map_err(refusal)?.ok_or_else(none)?;
         let address = entry.address;
-        let optional = |line: Option<domain::user::address::AddressLine>| {
-            line.map(|line| line.as_str().to_owned()).unwrap_or_default()
-        };
+        let optional = |line: Option<AddressLine>| line.map(|line| line.as_str().to_owned()).unwrap_or_default();
         Ok(Response::new(Address {
             recipient: address.recipient.as_str().to_owned(),
             line1: address.line1.as_str().to_owned(),
@@ -79,7 +79,11 @@ impl UserService for Contacts {
     }
 }
 
+fn id<I: FromStr>(field: &str, text: &str) -> Result<I, Status> {
+    let wrong = || Problem::bad_request("An id is not valid").field(field, "is not a UUID");
+    text.parse().map_err(|_| wrong().into())
+}
+
 fn refusal(error: Error) -> Status {
-    tracing::warn!(%error, "a user could not be read");
-    Status::unavailable("users cannot be read at present")
+    rest::refusal(error).into()
 }

@@ -103,7 +103,7 @@ fn confirmation(field: &'static str) -> impl Fn(Error) -> Problem {
     }
 }
 
-fn refusal(error: Error) -> Problem {
+pub(crate) fn refusal(error: Error) -> Problem {
     let away = |what: &str| Problem::unavailable(format!("{what} does not answer at present"), Duration::from_secs(1));
     match error {
         Error::Taken => Problem::conflict("User already exists").field("email", "has an account already"),
