@@ -1,9 +1,8 @@
 //! Flags that several commands share.
 
-use super::{GlobalArgs, values};
+use super::{GlobalArgs, KafkaArgs};
 use crate::postgres::{self, External, Programs};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Where PostgreSQL is.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -70,6 +69,9 @@ pub struct ServerArgs {
     /// Kafka; without it, messages go through a topic log in PostgreSQL.
     #[arg(long, value_name = "HOST:PORT", env = "KAFKA_BROKER")]
     pub kafka_broker: Option<String>,
+    /// How it is spoken to.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
     /// Partitions of each topic; never changed once the topics exist.
     #[arg(long, value_name = "N", env = "KAFKA_PARTITIONS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub partitions: u16,
@@ -157,18 +159,6 @@ impl SecretArgs {
     pub fn webhook_key(&self) -> Option<String> {
         self.webhook_key.clone().filter(|key| !key.is_empty())
     }
-}
-
-/// How the simulated payment provider behaves.
-#[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "Simulated payments")]
-pub struct PaymentArgs {
-    /// The share of charges that succeed, of those whose token leaves it open.
-    #[arg(long, value_name = "0..1", env = "PAYMENT_SUCCESS_RATE", default_value_t = 1.0, value_parser = values::share)]
-    pub payment_success_rate: f64,
-    /// How long the provider takes for a call.
-    #[arg(long, value_name = "TIME", env = "PAYMENT_LATENCY", default_value = "0ms", value_parser = values::duration)]
-    pub payment_latency: Duration,
 }
 
 #[cfg(test)]

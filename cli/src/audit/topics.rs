@@ -9,7 +9,7 @@ use super::report::Tally;
 use crate::args::ServerArgs;
 use crate::postgres::Server;
 use crate::shop::BROKER_DATABASE;
-use broker::{Broker, Error, FetchLimits, KafkaBroker, KafkaOptions, PostgresBroker, PostgresOptions, TopicPartition};
+use broker::{Broker, Error, FetchLimits, PostgresBroker, PostgresOptions, TopicPartition};
 use event_schemas::topics;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap};
@@ -27,38 +27,41 @@ pub(super) type Bounds = BTreeMap<TopicPartition, (i64, i64)>;
 
 /// The topics of a shop.
 pub(super) struct Topics {
-    broker: Box<dyn Broker>,
+    /// Or why there is none.
+    broker: Result<Box<dyn Broker>, String>,
     partitions: u16,
 }
 
 impl Topics {
     /// Those that the arguments mean. Nothing is made that is not there.
     pub(super) fn new(server: &Server, servers: &ServerArgs) -> Self {
-        let broker: Box<dyn Broker> = match servers.kafka_broker.as_ref().filter(|text| !text.is_empty()) {
-            Some(kafka) => {
-                let brokers = kafka.split(',').map(|address| address.trim().to_owned()).collect();
-                Box::new(KafkaBroker::connect(brokers, KafkaOptions::default()))
-            }
+        let broker = servers.kafka().map(|kafka| match kafka {
+            Some(kafka) => Box::new(kafka) as Box<dyn Broker>,
             None => {
                 let connections = u32::try_from(READ_AT_ONCE).unwrap_or(1);
                 let pool = runtime::service::pool(server.options(BROKER_DATABASE), "audit", connections);
                 Box::new(PostgresBroker::new(pool, PostgresOptions::default()))
             }
-        };
-        Self { broker, partitions: servers.partitions }
+        });
+        Self { broker: broker.map_err(|error| format!("{error:#}")), partitions: servers.partitions }
+    }
+
+    fn broker(&self) -> Result<&dyn Broker, Error> {
+        self.broker.as_deref().map_err(|reason| Error::Unavailable(reason.clone()))
     }
 
     /// Where each partition begins and ends now.
     pub(super) async fn bounds(&self) -> Result<Bounds, String> {
         let mut bounds = Bounds::new();
+        let broker = self.broker().map_err(|error| error.to_string())?;
         for topic in topics::ALL {
             for partition in 0..i32::from(self.partitions) {
                 let place = TopicPartition::new(topic, partition);
-                let found = self.broker.bounds(&place).await.map_err(|error| error.to_string())?;
+                let found = broker.bounds(&place).await.map_err(|error| error.to_string())?;
                 bounds.insert(place, found);
             }
             let beyond = TopicPartition::new(topic, i32::from(self.partitions));
-            match self.broker.bounds(&beyond).await {
+            match broker.bounds(&beyond).await {
                 Err(Error::UnknownPartition(_)) => {}
                 Ok(_) => return Err(format!("{topic} has more partitions than {}: see --partitions", self.partitions)),
                 Err(error) => return Err(error.to_string()),
@@ -99,7 +102,7 @@ impl Topics {
         let mut ids = Vec::new();
         let (mut offset, mut empty) = (first, 0);
         while offset < end {
-            let fetched = self.broker.fetch(place, offset, FETCH).await?;
+            let fetched = self.broker()?.fetch(place, offset, FETCH).await?;
             let Some(last) = fetched.records.last().map(|stored| stored.offset) else {
                 empty += 1;
                 if empty > EMPTY_MAX {

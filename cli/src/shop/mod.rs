@@ -3,6 +3,7 @@
 mod accounts;
 pub mod banner;
 pub mod master_key;
+pub mod psp;
 mod roles;
 mod secret_file;
 mod serve;
@@ -16,7 +17,7 @@ pub use up::up;
 use crate::args::ServerArgs;
 use crate::postgres::Server;
 use anyhow::Context;
-use broker::{Broker, KafkaBroker, KafkaOptions, PostgresBroker, PostgresOptions};
+use broker::{Broker, PostgresBroker, PostgresOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -30,11 +31,10 @@ const BROKER_CONNECTIONS_MAX: u32 = 10;
 /// The broker that the arguments mean: Kafka where one is named, else a topic log in PostgreSQL.
 ///
 /// # Errors
-/// When the topic log's database cannot be made or migrated.
+/// When the topic log's database cannot be made or migrated, or Kafka's settings do not go together.
 pub async fn broker(server: &Server, servers: &ServerArgs, cross_process: bool) -> anyhow::Result<Arc<dyn Broker>> {
-    if let Some(kafka) = servers.kafka_broker.as_ref().filter(|text| !text.is_empty()) {
-        let brokers = kafka.split(',').map(|address| address.trim().to_owned()).collect();
-        return Ok(Arc::new(KafkaBroker::connect(brokers, KafkaOptions::default())));
+    if let Some(kafka) = servers.kafka()? {
+        return Ok(Arc::new(kafka));
     }
     server.ensure_database(BROKER_DATABASE).await?;
     let pool = runtime::service::pool(server.options(BROKER_DATABASE), "broker", BROKER_CONNECTIONS_MAX);

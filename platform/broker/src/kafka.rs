@@ -15,8 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{Broker, Error, FetchLimits, Fetched, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
 
 mod convert;
+mod security;
 mod session;
 
+pub use security::{KafkaSasl, KafkaTls, KafkaTlsError, SaslMechanism};
 use session::Session;
 
 /// A produce request stays below what a Kafka takes by default: 1 MiB a batch, framing included.
@@ -45,6 +47,10 @@ pub struct KafkaOptions {
     /// The largest record taken, by [`Record::bytes`]. The topic's `max.message.bytes` must allow
     /// for it.
     pub record_bytes_max: usize,
+    /// Speak TLS with the brokers.
+    pub tls: Option<KafkaTls>,
+    /// Say who we are. Without TLS everybody on the way can hear it.
+    pub sasl: Option<KafkaSasl>,
 }
 
 impl Default for KafkaOptions {
@@ -54,6 +60,8 @@ impl Default for KafkaOptions {
             call_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             record_bytes_max: RECORD_BYTES_MAX,
+            tls: None,
+            sasl: None,
         }
     }
 }
@@ -104,7 +112,7 @@ impl KafkaBroker {
     /// The topics of the cluster with these bootstrap brokers (`host:port`). It does not connect
     /// yet: as long as the cluster is away, calls answer [`Error::Unavailable`].
     pub fn connect(brokers: Vec<String>, options: KafkaOptions) -> Self {
-        let session = Session::new(brokers, options.connect_timeout, options.call_timeout);
+        let session = Session::new(brokers, &options);
         Self { shared: Arc::new(Shared { options, session, partitions: Mutex::default() }) }
     }
 }

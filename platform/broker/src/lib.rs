@@ -15,7 +15,7 @@ mod limits;
 mod memory;
 mod postgres;
 
-pub use kafka::{KafkaBroker, KafkaOptions};
+pub use kafka::{KafkaBroker, KafkaOptions, KafkaSasl, KafkaTls, KafkaTlsError, SaslMechanism};
 pub use memory::MemoryBroker;
 pub use postgres::{MIGRATOR, PostgresBroker, PostgresOptions};
 

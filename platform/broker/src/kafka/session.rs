@@ -11,6 +11,7 @@ use rskafka::topic::Topic;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::{KafkaOptions, KafkaSasl, KafkaTls};
 use crate::{Error, TopicPartition};
 
 /// The client's own retries. They help over a change of leaders and a connection that was closed
@@ -29,6 +30,8 @@ pub(super) struct Session {
     brokers: Vec<String>,
     connect_timeout: Duration,
     call_timeout: Duration,
+    tls: Option<KafkaTls>,
+    sasl: Option<KafkaSasl>,
     client: Mutex<Option<Arc<Client>>>,
 }
 
@@ -39,8 +42,26 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(super) fn new(brokers: Vec<String>, connect_timeout: Duration, call_timeout: Duration) -> Self {
-        Self { brokers, connect_timeout, call_timeout, client: Mutex::new(None) }
+    pub(super) fn new(brokers: Vec<String>, options: &KafkaOptions) -> Self {
+        Self {
+            brokers,
+            connect_timeout: options.connect_timeout,
+            call_timeout: options.call_timeout,
+            tls: options.tls.clone(),
+            sasl: options.sasl.clone(),
+            client: Mutex::new(None),
+        }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let mut builder = ClientBuilder::new(self.brokers.clone()).client_id("sagashop").backoff_config(retries());
+        if let Some(tls) = &self.tls {
+            builder = builder.tls_config(tls.config());
+        }
+        if let Some(sasl) = &self.sasl {
+            builder = builder.sasl_config(sasl.config());
+        }
+        builder
     }
 
     async fn client(&self) -> Result<Arc<Client>, Error> {
@@ -48,8 +69,7 @@ impl Session {
         if let Some(client) = &*current {
             return Ok(Arc::clone(client));
         }
-        let build = ClientBuilder::new(self.brokers.clone()).client_id("sagashop").backoff_config(retries()).build();
-        match timeout(self.connect_timeout, build).await {
+        match timeout(self.connect_timeout, self.builder().build()).await {
             Ok(Ok(client)) => Ok(Arc::clone(current.insert(Arc::new(client)))),
             Ok(Err(error)) => Err(unavailable(&error)),
             Err(_) => Err(silent(self.connect_timeout)),
