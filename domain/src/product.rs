@@ -16,6 +16,11 @@ line!(
     Category,
     100
 );
+line!(
+    /// The shop's own number of a product (stock keeping unit): 1 to 64 characters. It never changes.
+    Sku,
+    64
+);
 
 /// What one of a product costs: more than nothing, at most [`Price::MINOR_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +64,8 @@ pub enum Command {
         price: Price,
         /// Its kind.
         category: Option<Category>,
+        /// Its number.
+        sku: Option<Sku>,
         /// Now.
         at: DateTime<Utc>,
     },
@@ -95,6 +102,9 @@ pub enum Event {
         /// Its kind.
         #[serde(default)]
         category: Option<Category>,
+        /// Its number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        sku: Option<Sku>,
         /// When.
         at: DateTime<Utc>,
     },
@@ -152,24 +162,32 @@ pub struct Listing {
     pub price: Price,
     /// Its kind.
     pub category: Option<Category>,
+    /// Its number.
+    #[serde(default)]
+    pub sku: Option<Sku>,
 }
 
 impl Product {
     fn fold_event(&mut self, event: Event) {
         *self = match event {
-            Event::ProductCreated { name, price, category, .. }
-            | Event::ProductUpdated { name, price, category, .. } => Self::Listed(Listing { name, price, category }),
+            Event::ProductCreated { name, price, category, sku, .. } => {
+                Self::Listed(Listing { name, price, category, sku })
+            }
+            Event::ProductUpdated { name, price, category, .. } => {
+                let sku = if let Self::Listed(listing) = self { listing.sku.take() } else { None };
+                Self::Listed(Listing { name, price, category, sku })
+            }
             Event::ProductDeleted { at: _ } => Self::Deleted,
         };
     }
 
     fn decide_command(&self, command: Command) -> Result<Idempotent<Vec<Event>>, Error> {
         let event = match (self, command) {
-            (Self::Unknown, Command::Create { product_id, name, price, category, at }) => {
-                Event::ProductCreated { product_id, name, price, category, at }
+            (Self::Unknown, Command::Create { product_id, name, price, category, sku, at }) => {
+                Event::ProductCreated { product_id, name, price, category, sku, at }
             }
-            (Self::Listed(listing), Command::Create { name, price, category, .. }) => {
-                let same = *listing == Listing { name, price, category };
+            (Self::Listed(listing), Command::Create { name, price, category, sku, .. }) => {
+                let same = *listing == Listing { name, price, category, sku };
                 return if same { Ok(Idempotent::AlreadyDone) } else { Err(Error::AlreadyCreated) };
             }
             (Self::Listed(listing), Command::Update { name, price, category, at }) => {
@@ -177,6 +195,7 @@ impl Product {
                     name: name.unwrap_or_else(|| listing.name.clone()),
                     price: price.unwrap_or(listing.price),
                     category: category.or_else(|| listing.category.clone()),
+                    sku: listing.sku.clone(),
                 };
                 if updated == *listing {
                     return Ok(Idempotent::AlreadyDone);
@@ -222,7 +241,8 @@ mod tests {
     }
 
     fn create(cents: i64) -> Command {
-        Command::Create { product_id: id(1), name: name("Laptop"), price: price(cents), category: None, at: at() }
+        let (name, price) = (name("Laptop"), price(cents));
+        Command::Create { product_id: id(1), name, price, category: None, sku: None, at: at() }
     }
 
     fn update(new_name: Option<&str>, cents: Option<i64>) -> Command {
@@ -259,6 +279,26 @@ mod tests {
             category: None,
             at: at(),
         }]);
+    }
+
+    #[test]
+    fn a_number_stays_with_its_product() {
+        let sku: Option<Sku> = Some("LAP-1".parse().unwrap());
+        let (name, price) = (name("Laptop"), price(5));
+        let numbered = Command::Create { product_id: id(1), name, price, category: None, sku: sku.clone(), at: at() };
+        let Product::Listed(listing) = given::<Product>([numbered.clone(), update(Some("Notebook"), None)]).0 else {
+            panic!("not listed")
+        };
+        assert_eq!(listing.sku, sku);
+        given::<Product>([numbered.clone()]).when(numbered).then_already_done();
+    }
+
+    #[test]
+    fn an_event_from_before_there_were_numbers_is_read() {
+        let stored = r#"{"product_created":{"product_id":"00000000-0000-0000-0000-000000000001","name":"Laptop",
+            "price":{"minor":5,"currency":"EUR"},"category":null,"at":"2026-11-22T20:26:20Z"}}"#;
+        let event: Event = serde_json::from_str(stored).unwrap();
+        assert!(matches!(event, Event::ProductCreated { sku: None, .. }));
     }
 
     #[test]

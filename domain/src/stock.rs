@@ -27,11 +27,15 @@ pub enum Command {
     Restock {
         /// How many.
         quantity: Quantity,
+        /// Now.
+        at: DateTime<Utc>,
     },
     /// It was counted anew.
     Adjust {
         /// How many are available: 0 to [`AVAILABLE_MAX`].
         to: i64,
+        /// Now.
+        at: DateTime<Utc>,
     },
     /// Hold some for an order. Never an error: when it cannot be done, that is what happened.
     Reserve {
@@ -54,6 +58,8 @@ pub enum Command {
     },
     /// The product was deleted: hold nothing more of it.
     Close,
+    /// Nothing is to change: only that the product is counted is asked, beside a change of something else.
+    Check,
 }
 
 /// What happened.
@@ -73,6 +79,9 @@ pub enum Event {
         quantity: Quantity,
         /// How many are available now.
         available: i64,
+        /// When; the first events did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<DateTime<Utc>>,
     },
     /// It was counted anew.
     StockAdjusted {
@@ -80,6 +89,9 @@ pub enum Event {
         delta: i64,
         /// How many are available now.
         available: i64,
+        /// When; the first events did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<DateTime<Utc>>,
     },
     /// Some are held for an order.
     StockReserved {
@@ -219,8 +231,8 @@ impl Stock {
                 self.initial = quantity;
                 self.available = quantity;
             }
-            Event::StockRestocked { quantity, available: _ } => self.fold_delta(quantity.into()),
-            Event::StockAdjusted { delta, available: _ } => self.fold_delta(delta),
+            Event::StockRestocked { quantity, .. } => self.fold_delta(quantity.into()),
+            Event::StockAdjusted { delta, .. } => self.fold_delta(delta),
             Event::StockReserved { order_id, quantity, .. } => {
                 self.available -= i64::from(quantity);
                 self.reserved += i64::from(quantity);
@@ -260,15 +272,16 @@ impl Stock {
                 Stage::Open => return Err(Error::AlreadyOpen),
                 Stage::Closed => return Err(Error::Closed),
             },
-            Command::Restock { quantity } => {
+            Command::Restock { quantity, at } => {
                 self.open()?;
-                Event::StockRestocked { quantity, available: countable(self.available + i64::from(quantity))? }
+                let available = countable(self.available + i64::from(quantity))?;
+                Event::StockRestocked { quantity, available, at: Some(at) }
             }
-            Command::Adjust { to } => {
+            Command::Adjust { to, at } => {
                 self.open()?;
                 match countable(to)? - self.available {
                     0 => return Ok(Idempotent::AlreadyDone),
-                    delta => Event::StockAdjusted { delta, available: to },
+                    delta => Event::StockAdjusted { delta, available: to, at: Some(at) },
                 }
             }
             Command::Reserve { order_id, .. } if self.share(order_id).is_some() => return Ok(Idempotent::AlreadyDone),
@@ -281,6 +294,10 @@ impl Stock {
             },
             Command::Close if self.stage == Stage::Closed => return Ok(Idempotent::AlreadyDone),
             Command::Close => Event::StockClosed {},
+            Command::Check => {
+                self.open()?;
+                return Ok(Idempotent::AlreadyDone);
+            }
         };
         Ok(Idempotent::Executed(vec![event]))
     }

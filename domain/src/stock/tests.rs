@@ -28,41 +28,52 @@ fn commit(order: u128) -> Command {
 
 #[test]
 fn every_command_does_what_it_must_in_every_state() {
-    let restock = Command::Restock { quantity: quantity(5) };
-    let adjust = Command::Adjust { to: 7 };
+    let restock = Command::Restock { quantity: quantity(5), at: at() };
+    let adjust = Command::Adjust { to: 7, at: at() };
     let with = |more: &[Command]| [&[open(10)], more].concat();
     every_command_in_every_state::<Stock>(
-        &[open(10), open(11), restock, adjust, reserve(1, 3), reserve(2, 9), release(1), commit(1), Command::Close],
+        &[
+            open(10),
+            open(11),
+            restock,
+            adjust,
+            reserve(1, 3),
+            reserve(2, 9),
+            release(1),
+            commit(1),
+            Command::Close,
+            Command::Check,
+        ],
         &[
             (
                 "unknown",
                 vec![],
                 "stock_opened stock_opened !Unknown !Unknown
-                 stock_rejected stock_rejected stock_released !NothingReserved stock_closed",
+                 stock_rejected stock_rejected stock_released !NothingReserved stock_closed !Unknown",
             ),
             (
                 "open",
                 with(&[]),
                 "- !AlreadyOpen stock_restocked stock_adjusted
-                 stock_reserved stock_reserved stock_released !NothingReserved stock_closed",
+                 stock_reserved stock_reserved stock_released !NothingReserved stock_closed -",
             ),
             (
                 "held for order 1",
                 with(&[reserve(1, 3)]),
                 "- !AlreadyOpen stock_restocked -
-                 - stock_rejected stock_released stock_committed stock_closed",
+                 - stock_rejected stock_released stock_committed stock_closed -",
             ),
             (
                 "sold to order 1",
                 with(&[reserve(1, 3), commit(1)]),
                 "- !AlreadyOpen stock_restocked -
-                 - stock_rejected stock_released - stock_closed",
+                 - stock_rejected stock_released - stock_closed -",
             ),
             (
                 "closed while held for order 1",
                 with(&[reserve(1, 3), Command::Close]),
                 "!Closed !Closed !Closed !Closed
-                 - stock_rejected stock_released stock_committed -",
+                 - stock_rejected stock_released stock_committed - !Closed",
             ),
         ],
     );
@@ -102,10 +113,11 @@ fn counts_are_bounded() {
     given::<Stock>([]).when(open(-1)).then_refused(Error::OutOfRange(-1));
     given::<Stock>([]).when(open(i64::MAX)).then_refused(Error::OutOfRange(i64::MAX));
     let full = given::<Stock>([open(AVAILABLE_MAX)]);
-    full.when(Command::Restock { quantity: quantity(1) }).then_refused(Error::OutOfRange(AVAILABLE_MAX + 1));
-    full.when(Command::Adjust { to: i64::MIN }).then_refused(Error::OutOfRange(i64::MIN));
-    full.when(Command::Adjust { to: 4 }).then([Event::StockAdjusted { delta: 4 - AVAILABLE_MAX, available: 4 }]);
-    full.when(Command::Adjust { to: AVAILABLE_MAX }).then_already_done();
+    full.when(Command::Restock { quantity: quantity(1), at: at() }).then_refused(Error::OutOfRange(AVAILABLE_MAX + 1));
+    full.when(Command::Adjust { to: i64::MIN, at: at() }).then_refused(Error::OutOfRange(i64::MIN));
+    let adjusted = Event::StockAdjusted { delta: 4 - AVAILABLE_MAX, available: 4, at: Some(at()) };
+    full.when(Command::Adjust { to: 4, at: at() }).then([adjusted]);
+    full.when(Command::Adjust { to: AVAILABLE_MAX, at: at() }).then_already_done();
 }
 
 #[test]
@@ -129,8 +141,8 @@ fn any_command() -> impl Strategy<Value = Command> {
     let order = 1..6_u128;
     prop_oneof![
         1 => (-2..30_i64).prop_map(open),
-        1 => (1..20_i64).prop_map(|number| Command::Restock { quantity: quantity(number) }),
-        1 => (-2..40_i64).prop_map(|to| Command::Adjust { to }),
+        1 => (1..20_i64).prop_map(|number| Command::Restock { quantity: quantity(number), at: at() }),
+        1 => (-2..40_i64).prop_map(|to| Command::Adjust { to, at: at() }),
         6 => (order.clone(), 1..12_i64).prop_map(|(order, number)| reserve(order, number)),
         4 => order.clone().prop_map(release),
         4 => order.prop_map(commit),

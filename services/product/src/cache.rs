@@ -1,25 +1,28 @@
 //! Products as they were a moment ago: in this process, over Redis, over PostgreSQL.
 //!
-//! What the process itself keeps is dropped when its projection has moved on, and after a second or
-//! two in any case (another instance's projection may have moved on instead). What Redis keeps is
-//! covered by a tombstone *before* the rows change; nobody caches over one, and it outlives every
-//! read that began before the change. Redis away, slow or hung costs [`redis::CALL_TIMEOUT`] a few times,
-//! then nothing, and never a wrong answer: where a tombstone could not be set, this process reads
-//! nothing from Redis until whatever lay there has expired.
+//! What the process itself keeps is dropped when its projection has moved on, or another instance's says that it has
+//! ([`invalidation`]), and after a second or two in any case. Callers who miss one product at once wait for one load.
+//! What Redis keeps is covered by a tombstone *before* the rows change; nobody caches over one, and it outlives every
+//! read that began before the change. Redis away, slow or hung costs [`redis::CALL_TIMEOUT`] a few times, then nothing,
+//! and never a wrong answer: while a tombstone is owed, this process reads nothing from Redis.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
+use parking_lot::Mutex;
 use telemetry::metrics::{self, IntCounterVec};
 use uuid::Uuid;
 
-use crate::queries::Entry;
+use crate::entry::{Entry, Shown};
+use crate::queries::Error;
 
-mod breaker;
+mod flights;
+pub(crate) mod invalidation;
 mod redis;
 
+use flights::Flights;
 use redis::Redis;
 
 /// Products kept in the process.
@@ -29,13 +32,34 @@ const LIFETIME_MIN: Duration = Duration::from_secs(1);
 /// A read that took longer is not cached for others: see [`redis::TOMBSTONE_LIFETIME`].
 const FILL_AFTER_MAX: Duration = Duration::from_millis(500);
 
+/// What a look for a product brings; callers who waited for one load share its error.
+pub(crate) type Answer = Result<Option<Arc<Shown>>, Arc<Error>>;
+
 /// The two caches in front of the table.
 pub(crate) struct Cache {
-    local: moka::sync::Cache<Uuid, Arc<Entry>>,
+    local: moka::sync::Cache<Uuid, Arc<Shown>>,
     /// Rises with each change: an entry read before one is not kept after it.
     changes: AtomicU64,
+    flights: Mutex<Flights>,
     redis: Option<Arc<Redis>>,
-    reads: IntCounterVec,
+    reads: Reads,
+}
+
+/// Products read, by where they were found.
+struct Reads {
+    process: metrics::IntCounter,
+    redis: metrics::IntCounter,
+    database: metrics::IntCounter,
+    shared: metrics::IntCounter,
+}
+
+impl Reads {
+    fn new() -> Self {
+        let reads: IntCounterVec =
+            metrics::counter_vec("product_cache_reads_total", "Products read, by where they were found.", &["found"]);
+        let of = |found| reads.with_label_values(&[found]);
+        Self { process: of("process"), redis: of("redis"), database: of("database"), shared: of("shared") }
+    }
 }
 
 impl Cache {
@@ -44,59 +68,87 @@ impl Cache {
     /// # Errors
     /// A text that is no Redis URL.
     pub fn new(redis_url: Option<&str>) -> anyhow::Result<Self> {
-        let reads =
-            metrics::counter_vec("product_cache_reads_total", "Products read, by where they were found.", &["found"]);
         Ok(Self {
             local: moka::sync::Cache::builder().max_capacity(ENTRIES_MAX).expire_after(Jittered).build(),
             changes: AtomicU64::new(0),
+            flights: Mutex::default(),
             redis: redis_url.map(Redis::new).transpose()?.map(Arc::new),
-            reads,
+            reads: Reads::new(),
         })
     }
 
+    /// The product if the process has it.
+    pub fn kept(&self, id: Uuid) -> Option<Arc<Shown>> {
+        let shown = self.local.get(&id)?;
+        self.reads.process.inc();
+        Some(shown)
+    }
+
     /// The product from the nearest cache that has it, else as `load` finds it. That there is none is not cached.
-    pub async fn get<E>(
-        &self,
-        id: Uuid,
-        load: impl Future<Output = Result<Option<Entry>, E>>,
-    ) -> Result<Option<Arc<Entry>>, E> {
-        if let Some(entry) = self.local.get(&id) {
-            self.count("process");
-            return Ok(Some(entry));
+    pub async fn get<L>(self: &Arc<Self>, id: Uuid, load: impl FnOnce() -> L) -> Answer
+    where
+        L: Future<Output = Result<Option<Entry>, Error>> + Send + 'static,
+    {
+        if let Some(shown) = self.kept(id) {
+            return Ok(Some(shown));
         }
+        let boarded = self.flights.lock().board(id);
+        let flight = match boarded {
+            flights::Boarded::Joined(flight) => {
+                self.reads.shared.inc();
+                flight
+            }
+            flights::Boarded::First(flight, landing) => {
+                self.depart(id, landing, load());
+                flight
+            }
+        };
+        // The load goes on when whoever asked first has gone away: others may be waiting for it.
+        flight.await.unwrap_or_else(|_| Err(Arc::new(Error::Interrupted)))
+    }
+
+    fn depart<L>(self: &Arc<Self>, id: Uuid, landing: flights::Landing, load: L)
+    where
+        L: Future<Output = Result<Option<Entry>, Error>> + Send + 'static,
+    {
+        let cache = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = cache.fetch(id, load).await;
+            cache.flights.lock().land(id, landing, answer);
+        });
+    }
+
+    async fn fetch(&self, id: Uuid, load: impl Future<Output = Result<Option<Entry>, Error>>) -> Answer {
         let changes = self.changes.load(Ordering::SeqCst);
-        let Some(entry) = self.get_further(id, load).await? else { return Ok(None) };
-        let entry = Arc::new(entry);
-        self.local.insert(id, Arc::clone(&entry));
+        let Some(shown) = self.fetch_further(id, load).await? else { return Ok(None) };
+        self.local.insert(id, Arc::clone(&shown));
         // In this order: a change after our look drops what we have put there.
         if self.changes.load(Ordering::SeqCst) != changes {
             self.local.invalidate(&id);
         }
-        Ok(Some(entry))
+        Ok(Some(shown))
     }
 
-    async fn get_further<E>(
-        &self,
-        id: Uuid,
-        load: impl Future<Output = Result<Option<Entry>, E>>,
-    ) -> Result<Option<Entry>, E> {
+    async fn fetch_further(&self, id: Uuid, load: impl Future<Output = Result<Option<Entry>, Error>>) -> Answer {
         let found = match &self.redis {
             Some(redis) => redis.get(id).await,
             None => redis::Found::Unknown,
         };
-        if let redis::Found::Entry(entry) = found {
-            self.count("redis");
-            return Ok(Some(*entry));
+        if let redis::Found::Product(shown) = found {
+            self.reads.redis.inc();
+            return Ok(Some(shown));
         }
         let started = Instant::now();
-        let entry = load.await?;
-        self.count("database");
-        if let (Some(redis), Some(entry), redis::Found::Nothing) = (&self.redis, &entry, found)
+        let loaded = load.await.map_err(Arc::new)?;
+        self.reads.database.inc();
+        let Some(entry) = loaded else { return Ok(None) };
+        let shown = Arc::new(Shown::new(entry).map_err(|error| Arc::new(error.into()))?);
+        if let (Some(redis), redis::Found::Nothing) = (&self.redis, found)
             && started.elapsed() < FILL_AFTER_MAX
         {
-            redis.fill(entry).await;
+            redis.fill(&shown);
         }
-        Ok(entry)
+        Ok(Some(shown))
     }
 
     /// The rows of these products are about to change.
@@ -109,24 +161,32 @@ impl Cache {
     /// The rows of these products have changed.
     pub fn changed(&self, ids: Vec<Uuid>) {
         self.changes.fetch_add(1, Ordering::SeqCst);
+        {
+            let mut flights = self.flights.lock();
+            ids.iter().for_each(|id| flights.turn_away(*id));
+        }
         for id in &ids {
             self.local.invalidate(id);
         }
-        // Once more, for a commit that took longer than a tombstone stays.
+        // Once more, for a commit that took longer than a tombstone stays, and for an instance that could not reach
+        // Redis itself.
         if let Some(redis) = self.redis.clone() {
             tokio::spawn(async move { redis.bury(&ids).await });
         }
     }
 
-    fn count(&self, found: &str) {
-        self.reads.with_label_values(&[found]).inc();
+    /// Any row may have changed without our hearing of it.
+    fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        self.flights.lock().turn_all_away();
+        self.local.invalidate_all();
     }
 }
 
 struct Jittered;
 
-impl Expiry<Uuid, Arc<Entry>> for Jittered {
-    fn expire_after_create(&self, _: &Uuid, _: &Arc<Entry>, _: Instant) -> Option<Duration> {
+impl Expiry<Uuid, Arc<Shown>> for Jittered {
+    fn expire_after_create(&self, _: &Uuid, _: &Arc<Shown>, _: Instant) -> Option<Duration> {
         Some(LIFETIME_MIN.mul_f64(rand::random_range(1.0..2.0)))
     }
 }

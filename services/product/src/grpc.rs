@@ -1,46 +1,64 @@
 //! gRPC: translates, and calls queries.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::str::FromStr;
 
 use anyhow::Context;
-use kernel::Quantity;
+use kernel::{Currency, Quantity};
+use poem_openapi::types::ToJSON;
 use proto::product::product_service_server::{ProductService, ProductServiceServer};
 use proto::product::{
-    CheckAvailabilityRequest, CheckAvailabilityResponse, GetProductRequest, Product, QuoteRequest, QuoteResponse,
-    QuotedLine,
+    CheckAvailabilityRequest, CheckAvailabilityResponse, GetProductRequest, ListProductsRequest, ListProductsResponse,
+    Product, QuoteRequest, QuoteResponse, QuotedLine,
 };
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
+use web::{Problem, Timestamp};
 
+use crate::entry::Entry;
+use crate::listing::Question;
 use crate::queries::{Queries, Quoted};
-use crate::refusal;
+use crate::refusal::{self, not_valid};
 
 /// The most lines of one quote.
 const LINES_MAX: usize = 1_000;
 
-/// The product service with health and reflection.
-pub(crate) async fn routes(queries: Queries, commands: runtime::Commands) -> anyhow::Result<Routes> {
+/// The product service with health and reflection, the older one too, which some tools still ask for.
+pub(crate) async fn routes(
+    queries: Queries,
+    commands: runtime::Commands,
+    currency: Currency,
+) -> anyhow::Result<Routes> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<ProductServiceServer<Products>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("the descriptors cannot be read")?;
-    let products = ProductServiceServer::new(Products { queries, commands });
-    Ok(Routes::new(products).add_service(health_service).add_service(reflection))
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("product.ProductService")
+            .with_service_name("grpc.health.v1.Health")
+    };
+    let (now, before) = (reflection().build_v1(), reflection().build_v1alpha());
+    let unreadable = "the descriptors cannot be read";
+    let products = ProductServiceServer::new(Products { queries, commands, currency });
+    Ok(Routes::new(products)
+        .add_service(health_service)
+        .add_service(now.context(unreadable)?)
+        .add_service(before.context(unreadable)?))
 }
 
 struct Products {
     queries: Queries,
     commands: runtime::Commands,
+    currency: Currency,
 }
 
 impl Products {
     /// What the store itself says of a product. A refusal must not rest on a read model that may be
     /// behind: a product that was created or restocked a moment ago can be ordered.
-    async fn as_stored(&self, id: Uuid) -> Result<Option<Quoted>, Status> {
+    async fn as_stored(&self, id: Uuid) -> Result<Option<Quoted>, Problem> {
         let (product, _) = self.commands.load(&id.to_string()).await.map_err(refusal::of_store)?;
         let domain::product::Product::Listed(listing) = product else { return Ok(None) };
         let (stock, _) =
@@ -52,15 +70,10 @@ impl Products {
 #[tonic::async_trait]
 impl ProductService for Products {
     async fn get_product(&self, request: Request<GetProductRequest>) -> Result<Response<Product>, Status> {
-        let id = product_id(&request.into_inner().product_id)?;
-        let entry = self.queries.product(id).await.map_err(refusal::of_query)?.ok_or_else(not_found)?;
-        Ok(Response::new(Product {
-            id: entry.id.to_string(),
-            name: entry.name.clone(),
-            price: entry.price.to_string(),
-            stock: entry.stock,
-            currency: entry.currency.clone(),
-        }))
+        let id = product_id("product_id", &request.into_inner().product_id)?;
+        let shown = self.queries.product(id).await.map_err(refusal::of_query)?;
+        let shown = shown.ok_or_else(|| refusal::not_found(id))?;
+        Ok(Response::new(Product::from(&shown.entry)))
     }
 
     async fn check_availability(
@@ -68,8 +81,9 @@ impl ProductService for Products {
         request: Request<CheckAvailabilityRequest>,
     ) -> Result<Response<CheckAvailabilityResponse>, Status> {
         let CheckAvailabilityRequest { product_id: id, quantity: wanted } = request.into_inner();
-        let (id, wanted) = (product_id(&id)?, quantity(wanted)?);
-        let entry = self.queries.stored(id).await.map_err(refusal::of_query)?.ok_or_else(not_found)?;
+        let (id, wanted) = (product_id("product_id", &id)?, quantity("quantity", wanted)?);
+        let entry = self.queries.stored(id).await.map_err(refusal::of_query)?;
+        let entry = entry.ok_or_else(|| refusal::not_found(id))?;
         let (available, stock) = (entry.stock >= wanted, entry.stock);
         Ok(Response::new(CheckAvailabilityResponse { available, stock }))
     }
@@ -77,10 +91,13 @@ impl ProductService for Products {
     async fn quote(&self, request: Request<QuoteRequest>) -> Result<Response<QuoteResponse>, Status> {
         let lines = request.into_inner().lines;
         if lines.len() > LINES_MAX {
-            return Err(Status::invalid_argument(format!("lines: must have at most {LINES_MAX} items")));
+            return Err(not_valid("lines", format!("must have at most {LINES_MAX} items")).into());
         }
-        let wanted = lines.iter().map(|line| Ok((product_id(&line.product_id)?, quantity(line.quantity)?)));
-        let wanted: Vec<(Uuid, i64)> = wanted.collect::<Result<_, Status>>()?;
+        let wanted = lines.iter().enumerate().map(|(n, line)| {
+            let id = product_id(&format!("lines[{n}].product_id"), &line.product_id)?;
+            Ok((id, quantity(&format!("lines[{n}].quantity"), line.quantity)?))
+        });
+        let wanted: Vec<(Uuid, i64)> = wanted.collect::<Result<_, Problem>>()?;
         // What all lines of a product want together.
         let mut sums: HashMap<Uuid, i64> = HashMap::new();
         for (id, quantity) in &wanted {
@@ -107,16 +124,62 @@ impl ProductService for Products {
         });
         Ok(Response::new(QuoteResponse { lines: lines.collect() }))
     }
+
+    async fn list_products(
+        &self,
+        request: Request<ListProductsRequest>,
+    ) -> Result<Response<ListProductsResponse>, Status> {
+        let ListProductsRequest { search, min_price, max_price, category, in_stock, page_size, page_token } =
+            request.into_inner();
+        let token = Some(page_token).filter(|token| !token.is_empty());
+        let question = Question {
+            search,
+            price_min: given("min_price", min_price.as_deref())?,
+            price_max: given("max_price", max_price.as_deref())?,
+            category,
+            in_stock,
+            deleted: false,
+            after: given("page_token", token.as_deref())?,
+            limit: page_size,
+        };
+        let page = self.queries.page(&question.judged(self.currency)?).await.map_err(refusal::of_query)?;
+        Ok(Response::new(ListProductsResponse {
+            products: page.products.iter().map(Product::from).collect(),
+            next_page_token: page.next.map(|last| last.to_string()).unwrap_or_default(),
+        }))
+    }
 }
 
-fn product_id(text: &str) -> Result<Uuid, Status> {
-    Uuid::parse_str(text).map_err(|_| Status::invalid_argument("product_id is not a UUID"))
+impl From<&Entry> for Product {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            id: entry.id.to_string(),
+            name: entry.name.clone(),
+            price: entry.price.to_string(),
+            stock: entry.stock,
+            currency: entry.currency.clone(),
+            category: entry.category.clone(),
+            sku: entry.sku.clone(),
+            version: entry.version.clone(),
+            created_at: moment(&entry.created_at),
+            updated_at: moment(&entry.updated_at),
+        }
+    }
 }
 
-fn quantity(number: i64) -> Result<i64, Status> {
-    Quantity::try_from(number).map(i64::from).map_err(|error| Status::invalid_argument(error.to_string()))
+/// As REST writes it.
+fn moment(at: &Timestamp) -> String {
+    at.to_json().as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn not_found() -> Status {
-    Status::not_found("there is no such product")
+fn product_id(field: &str, text: &str) -> Result<Uuid, Problem> {
+    Uuid::parse_str(text).map_err(|_| not_valid(field, "is not a UUID"))
+}
+
+fn quantity(field: &str, number: i64) -> Result<i64, Problem> {
+    Quantity::try_from(number).map(i64::from).map_err(|error| not_valid(field, error))
+}
+
+fn given<T: FromStr<Err: Display>>(field: &str, text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(|text| text.parse().map_err(|error| not_valid(field, error))).transpose()
 }

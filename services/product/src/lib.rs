@@ -7,18 +7,25 @@ mod cache;
 mod commands;
 mod config;
 mod consumer;
+mod entry;
 mod grpc;
+mod history;
+mod listing;
+mod preconditions;
 mod projection;
 mod publish;
 mod queries;
 mod refusal;
 mod rest;
+mod search;
 mod seed;
 mod service;
+mod transfer;
 
 pub use config::Config;
 pub use publish::Publisher;
 pub use rest::openapi;
+pub use search::folded;
 pub use seed::{Seeded, seed};
 pub use service::{Listeners, Service};
 

@@ -6,24 +6,27 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
-use domain::product::{self, Product};
+use domain::product::{self, Category, Price, Product, ProductName};
 use domain::stock::{self, Stock};
 use event_store::RecordedEvent;
 use runtime::Projection;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, invalidation};
 use crate::publish::product_id;
+use crate::search::folded;
 
-/// Keeps the table `products`: three statements a page at most, however many events it has.
+/// Keeps the table `products`: four statements a page at most, however many events it has.
 pub(crate) struct Products {
     cache: Arc<Cache>,
+    /// Who tells other instances of the change.
+    instance: Uuid,
 }
 
 impl Products {
-    pub fn new(cache: Arc<Cache>) -> Self {
-        Self { cache }
+    pub fn new(cache: Arc<Cache>, instance: Uuid) -> Self {
+        Self { cache, instance }
     }
 }
 
@@ -40,10 +43,12 @@ impl Projection for Products {
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
         let page = Page::read(events)?;
         // Before the rows change: whoever reads the old ones from here on may not cache them.
-        self.cache.begin_change(&page.ids()).await;
+        let ids = page.ids();
+        self.cache.begin_change(&ids).await;
         list(connection, &page.listings).await?;
         take_out(connection, &page.deleted).await?;
         count(connection, &page.stock).await?;
+        invalidation::announce(connection, self.instance, &ids).await?;
         Ok(())
     }
 
@@ -52,6 +57,31 @@ impl Projection for Products {
         ids.sort_unstable();
         ids.dedup();
         self.cache.changed(ids);
+    }
+}
+
+/// Folds the names of rows that are older than the search for words.
+pub(crate) async fn fold_names(pool: &PgPool) -> sqlx::Result<()> {
+    let mut after = Uuid::nil();
+    loop {
+        let rows: Vec<(Uuid, String)> =
+            sqlx::query_as("SELECT id, name FROM products WHERE name_folded = '' AND id > $1 ORDER BY id LIMIT 1000")
+                .bind(after)
+                .fetch_all(pool)
+                .await?;
+        let Some((last, _)) = rows.last() else { return Ok(()) };
+        after = *last;
+        let (ids, names): (Vec<Uuid>, Vec<String>) = rows.into_iter().unzip();
+        sqlx::query(
+            "UPDATE products p SET name_folded = f.folded
+               FROM UNNEST($1::uuid[], $2::text[], $3::text[]) AS f(id, name, folded)
+              WHERE p.id = f.id AND p.name = f.name",
+        )
+        .bind(ids)
+        .bind(&names)
+        .bind(names.iter().map(|name| folded(name)).collect::<Vec<_>>())
+        .execute(pool)
+        .await?;
     }
 }
 
@@ -70,9 +100,35 @@ struct Listing {
     price_minor: i64,
     currency: String,
     category: Option<String>,
+    /// As the product was created with; a change does not say.
+    sku: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     sequence: i64,
+}
+
+impl Listing {
+    fn new(
+        name: &ProductName,
+        price: Price,
+        category: Option<Category>,
+        sku: Option<String>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+        sequence: i64,
+    ) -> Self {
+        let money = price.money();
+        Self {
+            name: name.to_string(),
+            price_minor: money.minor,
+            currency: money.currency.code().to_owned(),
+            category: category.map(|category| category.to_string()),
+            sku,
+            created_at,
+            updated_at,
+            sequence,
+        }
+    }
 }
 
 struct Deleted {
@@ -113,19 +169,14 @@ impl Page {
     fn product(&mut self, id: Uuid, sequence: i64, event: product::Event) {
         use product::Event;
         match event {
-            Event::ProductCreated { name, price, category, at, .. }
-            | Event::ProductUpdated { name, price, category, at } => {
-                let created_at = self.listings.get(&id).map_or(at, |earlier| earlier.created_at);
-                let listing = Listing {
-                    name: name.to_string(),
-                    price_minor: price.money().minor,
-                    currency: price.money().currency.code().to_owned(),
-                    category: category.map(|category| category.to_string()),
-                    created_at,
-                    updated_at: at,
-                    sequence,
-                };
-                self.listings.insert(id, listing);
+            Event::ProductCreated { name, price, category, sku, at, .. } => {
+                let sku = sku.map(|sku| sku.to_string());
+                self.listings.insert(id, Listing::new(&name, price, category, sku, at, at, sequence));
+            }
+            Event::ProductUpdated { name, price, category, at } => {
+                let earlier = self.listings.remove(&id);
+                let (created_at, sku) = earlier.map_or((at, None), |earlier| (earlier.created_at, earlier.sku));
+                self.listings.insert(id, Listing::new(&name, price, category, sku, created_at, at, sequence));
             }
             Event::ProductDeleted { at } => {
                 self.deleted.insert(id, Deleted { at, sequence });
@@ -150,8 +201,8 @@ impl Change {
                 self.initial += quantity;
                 self.available += quantity;
             }
-            Event::StockRestocked { quantity, .. } => self.recount(quantity.into(), recorded_at),
-            Event::StockAdjusted { delta, .. } => self.recount(delta, recorded_at),
+            Event::StockRestocked { quantity, at, .. } => self.recount(quantity.into(), at.unwrap_or(recorded_at)),
+            Event::StockAdjusted { delta, at, .. } => self.recount(delta, at.unwrap_or(recorded_at)),
             Event::StockReserved { quantity, .. } => {
                 self.available -= i64::from(quantity);
                 self.reserved += i64::from(quantity);
@@ -182,9 +233,9 @@ async fn list(connection: &mut PgConnection, listings: &BTreeMap<Uuid, Listing>)
     let column = |value: fn(&Listing) -> String| listings.values().map(value).collect::<Vec<_>>();
     sqlx::query(
         "INSERT INTO products AS p
-                (id, name, name_folded, price_minor, currency, category, created_at, updated_at, product_sequence)
-         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[],
-                              $7::timestamptz[], $8::timestamptz[], $9::bigint[])
+                (id, name, name_folded, price_minor, currency, category, sku, created_at, updated_at, product_sequence)
+         SELECT * FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+                              $8::timestamptz[], $9::timestamptz[], $10::bigint[])
          ON CONFLICT (id) DO UPDATE
             SET name = EXCLUDED.name, name_folded = EXCLUDED.name_folded, price_minor = EXCLUDED.price_minor,
                 currency = EXCLUDED.currency, category = EXCLUDED.category,
@@ -192,10 +243,11 @@ async fn list(connection: &mut PgConnection, listings: &BTreeMap<Uuid, Listing>)
     )
     .bind(listings.keys().copied().collect::<Vec<_>>())
     .bind(column(|listing| listing.name.clone()))
-    .bind(column(|listing| listing.name.to_lowercase()))
+    .bind(column(|listing| folded(&listing.name)))
     .bind(listings.values().map(|listing| listing.price_minor).collect::<Vec<_>>())
     .bind(column(|listing| listing.currency.clone()))
     .bind(listings.values().map(|listing| listing.category.clone()).collect::<Vec<_>>())
+    .bind(listings.values().map(|listing| listing.sku.clone()).collect::<Vec<_>>())
     .bind(listings.values().map(|listing| listing.created_at).collect::<Vec<_>>())
     .bind(listings.values().map(|listing| listing.updated_at).collect::<Vec<_>>())
     .bind(listings.values().map(|listing| listing.sequence).collect::<Vec<_>>())
@@ -210,7 +262,8 @@ async fn take_out(connection: &mut PgConnection, deleted: &BTreeMap<Uuid, Delete
     }
     sqlx::query(
         "UPDATE products p
-            SET deleted = true, updated_at = GREATEST(p.updated_at, d.at), product_sequence = d.sequence
+            SET deleted = true, deleted_at = d.at, updated_at = GREATEST(p.updated_at, d.at),
+                product_sequence = d.sequence
            FROM UNNEST($1::uuid[], $2::timestamptz[], $3::bigint[]) AS d(id, at, sequence)
           WHERE p.id = d.id",
     )

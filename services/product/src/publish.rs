@@ -57,8 +57,8 @@ fn of_stock(product_id: ProductId, event: stock::Event) -> Option<Outgoing> {
     use stock::Event;
     Some(match event {
         Event::StockOpened { quantity, .. } => changed(product_id, quantity, quantity),
-        Event::StockRestocked { quantity, available } => changed(product_id, quantity.into(), available),
-        Event::StockAdjusted { delta, available } => changed(product_id, delta, available),
+        Event::StockRestocked { quantity, available, .. } => changed(product_id, quantity.into(), available),
+        Event::StockAdjusted { delta, available, .. } => changed(product_id, delta, available),
         Event::StockReserved { order_id, quantity, .. } => {
             message(&StockReserved { order_id, product_id, quantity, event_type: EventType::default() })
         }

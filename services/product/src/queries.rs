@@ -5,50 +5,46 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kernel::{Currency, Money, MoneyError};
-use poem_openapi::Object;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
-use web::{Amount, Timestamp};
 
-use crate::cache::Cache;
+use crate::cache::{Answer, Cache};
+use crate::entry::{Entry, NotVersion, Shown, Version};
+use crate::search;
 
-/// A product of the catalogue.
-#[derive(Debug, Clone, PartialEq, Object)]
-#[oai(rename = "Product")]
-pub(crate) struct Entry {
-    /// Its id.
-    pub id: Uuid,
-    /// Its name.
-    pub name: String,
-    /// What one costs.
-    pub price: Amount,
-    /// The price's currency (ISO 4217).
-    pub currency: String,
-    /// How many can be ordered now.
-    pub stock: i64,
-    /// What kind of product it is.
-    pub category: Option<String>,
-    /// When it entered the catalogue.
-    pub created_at: Timestamp,
-    /// When its description changed or its stock was counted; orders do not count.
-    pub updated_at: Timestamp,
-}
+/// A row as [`Row`] has it.
+const ROW: &str =
+    "SELECT id, name, price_minor, currency, available, category, sku, created_at, updated_at, deleted_at,
+                          product_sequence, stock_sequence
+                     FROM products WHERE ";
 
 /// Which products, and how many.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Wanted {
-    /// A part of the name, in whichever case.
+    /// Beginnings of words of the name, without case and accents.
     pub search: Option<String>,
     /// The least price in minor units.
     pub price_min: Option<i64>,
     /// The highest price in minor units.
     pub price_max: Option<i64>,
+    /// Of this kind.
+    pub category: Option<String>,
     /// Only those with stock, or only those without.
     pub in_stock: Option<bool>,
+    /// Those that were deleted, and no others.
+    pub deleted: bool,
     /// Those behind this one.
     pub after: Option<Uuid>,
     /// At most so many.
-    pub limit: i64,
+    pub limit: u32,
+}
+
+/// Some of the products that were wanted, the oldest first.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub products: Vec<Entry>,
+    /// The one to go on behind, where there are more.
+    pub next: Option<Uuid>,
 }
 
 /// What an order needs to know of a product.
@@ -66,9 +62,15 @@ pub(crate) enum Error {
     UnknownCursor(Uuid),
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+    /// Whoever was reading it for us died.
+    #[error("the read was broken off")]
+    Interrupted,
     /// A row that the projection cannot have written.
     #[error(transparent)]
     Money(#[from] MoneyError),
+    /// As above.
+    #[error(transparent)]
+    Version(#[from] NotVersion),
 }
 
 /// Reads the table `products`.
@@ -86,8 +88,12 @@ struct Row {
     currency: String,
     available: i64,
     category: Option<String>,
+    sku: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    deleted_at: Option<DateTime<Utc>>,
+    product_sequence: i64,
+    stock_sequence: i64,
 }
 
 impl TryFrom<Row> for Entry {
@@ -95,6 +101,8 @@ impl TryFrom<Row> for Entry {
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let currency: Currency = row.currency.parse()?;
+        let sequence = |number: i64| u64::try_from(number).map_err(|_| NotVersion);
+        let version = Version { product: sequence(row.product_sequence)?, stock: sequence(row.stock_sequence)? };
         Ok(Self {
             id: row.id,
             name: row.name,
@@ -102,8 +110,11 @@ impl TryFrom<Row> for Entry {
             currency: row.currency,
             stock: row.available,
             category: row.category,
+            sku: row.sku,
+            version: version.to_string(),
             created_at: row.created_at.into(),
             updated_at: row.updated_at.into(),
+            deleted_at: row.deleted_at.map(Into::into),
         })
     }
 }
@@ -114,50 +125,43 @@ impl Queries {
     }
 
     /// A product, as it is or was a moment ago.
-    pub async fn product(&self, id: Uuid) -> Result<Option<Arc<Entry>>, Error> {
-        self.cache.get(id, self.stored(id)).await
+    pub async fn product(&self, id: Uuid) -> Answer {
+        let load = || {
+            let pool = self.pool.clone();
+            async move { stored(&pool, id).await }
+        };
+        self.cache.get(id, load).await
+    }
+
+    /// As [`Queries::product`], if this process has it at hand.
+    pub fn at_hand(&self, id: Uuid) -> Option<Arc<Shown>> {
+        self.cache.kept(id)
     }
 
     /// A product as the table has it now.
     pub async fn stored(&self, id: Uuid) -> Result<Option<Entry>, Error> {
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT id, name, price_minor, currency, available, category, created_at, updated_at
-               FROM products WHERE id = $1 AND NOT deleted",
-        )
-        .bind(id)
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(Entry::try_from).transpose()
+        stored(&self.pool, id).await
+    }
+
+    /// Whether there is such a product, or was.
+    pub async fn ever_was(&self, id: Uuid) -> Result<bool, Error> {
+        Ok(self.place(id).await?.is_some())
     }
 
     /// A page of the catalogue, the oldest products first.
-    pub async fn page(&self, wanted: &Wanted) -> Result<Vec<Entry>, Error> {
+    pub async fn page(&self, wanted: &Wanted) -> Result<Page, Error> {
         let after = match wanted.after {
-            Some(id) => Some(self.place(id).await?.ok_or(Error::UnknownCursor(id))?),
+            Some(id) => Some((self.place(id).await?.ok_or(Error::UnknownCursor(id))?, id)),
             None => None,
         };
-        let rows: Vec<Row> = sqlx::query_as(
-            "SELECT id, name, price_minor, currency, available, category, created_at, updated_at
-               FROM products
-              WHERE NOT deleted
-                AND ($1::timestamptz IS NULL OR (created_at, id) > ($1, $2))
-                AND ($3::text IS NULL OR strpos(name_folded, $3) > 0)
-                AND ($4::bigint IS NULL OR price_minor >= $4)
-                AND ($5::bigint IS NULL OR price_minor <= $5)
-                AND ($6::boolean IS NULL OR (available > 0) = $6)
-              ORDER BY created_at, id
-              LIMIT $7",
-        )
-        .bind(after)
-        .bind(wanted.after)
-        .bind(wanted.search.as_ref().map(|text| text.to_lowercase()))
-        .bind(wanted.price_min)
-        .bind(wanted.price_max)
-        .bind(wanted.in_stock)
-        .bind(wanted.limit)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.into_iter().map(Entry::try_from).collect()
+        let Some(mut query) = selection(wanted, after) else { return Ok(Page { products: Vec::new(), next: None }) };
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&self.pool).await?;
+        let mut products = rows.into_iter().map(Entry::try_from).collect::<Result<Vec<_>, _>>()?;
+        let limit = wanted.limit as usize;
+        let more = products.len() > limit;
+        products.truncate(limit);
+        let next = products.last().filter(|_| more).map(|last| last.id);
+        Ok(Page { products, next })
     }
 
     /// Where a product stands in the catalogue, or stood before it was deleted.
@@ -178,4 +182,41 @@ impl Queries {
         });
         quoted.collect()
     }
+}
+
+async fn stored(pool: &PgPool, id: Uuid) -> Result<Option<Entry>, Error> {
+    let mut query = QueryBuilder::<Postgres>::new(ROW);
+    query.push("NOT deleted AND id = ").push_bind(id);
+    let row: Option<Row> = query.build_query_as().fetch_optional(pool).await?;
+    row.map(Entry::try_from).transpose()
+}
+
+/// The query of a page and one more, which tells whether there is a next page; none where nothing can fit. Only what is
+/// asked for stands in it, so that the indexes are of use.
+fn selection(wanted: &Wanted, after: Option<(DateTime<Utc>, Uuid)>) -> Option<QueryBuilder<'static, Postgres>> {
+    let mut query = QueryBuilder::new(ROW);
+    query.push(if wanted.deleted { "deleted" } else { "NOT deleted" });
+    if let Some(text) = &wanted.search {
+        query.push(" AND array_to_tsvector(string_to_array(name_folded, ' ')) @@ ");
+        query.push_bind(search::query(text)?).push("::tsquery");
+    }
+    if let Some(minor) = wanted.price_min {
+        query.push(" AND price_minor >= ").push_bind(minor);
+    }
+    if let Some(minor) = wanted.price_max {
+        query.push(" AND price_minor <= ").push_bind(minor);
+    }
+    if let Some(category) = &wanted.category {
+        query.push(" AND category = ").push_bind(category.clone());
+    }
+    match wanted.in_stock {
+        Some(true) => query.push(" AND available > 0"),
+        Some(false) => query.push(" AND available <= 0"),
+        None => &mut query,
+    };
+    if let Some((created_at, id)) = after {
+        query.push(" AND (created_at, id) > (").push_bind(created_at).push(", ").push_bind(id).push(")");
+    }
+    query.push(" ORDER BY created_at, id LIMIT ").push_bind(i64::from(wanted.limit) + 1);
+    Some(query)
 }

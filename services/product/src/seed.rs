@@ -14,9 +14,6 @@ use uuid::Uuid;
 use crate::commands::{self, NewProduct};
 use crate::refusal::Denied;
 
-/// Ids of seeded products derive from this and their name: the same in every shop.
-const NAMESPACE: Uuid = Uuid::from_u128(0x5a6a_5b0e_9f1c_5c52_8d6e_6b1d_0c0f_fee5);
-
 /// Name, price, category, stock.
 const CATALOGUE: [(&str, &str, &str, i64); 8] = [
     ("Laptop", "999.99", "Computers", 10_000),
@@ -37,9 +34,13 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    /// The id that the seeded product of this name has.
-    pub fn id_of(name: &str) -> ProductId {
-        ProductId(Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+    /// The id of the first seeded product, the laptop; the others follow it. The same in every shop, so that what the
+    /// documentation orders is there.
+    pub const FIRST: Uuid = Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0001);
+
+    /// The ids and names of the whole catalogue, in its order.
+    pub fn catalogue() -> impl Iterator<Item = (ProductId, &'static str)> {
+        (0..).zip(CATALOGUE).map(|(n, (name, ..))| (ProductId(Uuid::from_u128(Self::FIRST.as_u128() + n)), name))
     }
 }
 
@@ -49,7 +50,7 @@ impl Seeded {
 /// # Errors
 /// If the database is away.
 pub async fn seed(commands: &Commands, pool: &PgPool, currency: Currency) -> anyhow::Result<Seeded> {
-    let ids: Vec<String> = CATALOGUE.iter().map(|(name, ..)| Seeded::id_of(name).to_string()).collect();
+    let ids: Vec<String> = Seeded::catalogue().map(|(id, _)| id.to_string()).collect();
     let (seeded, others): (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE aggregate_id = ANY($2)), count(*) FILTER (WHERE aggregate_id <> ALL($2))
            FROM events WHERE aggregate_type = $1 AND sequence = 1",
@@ -68,6 +69,7 @@ pub async fn seed(commands: &Commands, pool: &PgPool, currency: Currency) -> any
             name: name.parse()?,
             price: price_in(price, currency)?,
             category: Some(category.parse()?),
+            sku: None,
             stock,
         };
         // Apart, so that they are listed in this order.

@@ -7,11 +7,12 @@ use runtime::{Deps, Host};
 use tokio::net::TcpListener;
 use web::auth::TokenVerifier;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, invalidation};
 use crate::commands::Commands;
-use crate::projection::Products;
+use crate::projection::{Products, fold_names};
 use crate::publish::Publisher;
 use crate::queries::Queries;
+use crate::rest::Shared;
 use crate::{Config, MIGRATOR, consumer, grpc, rest, seed};
 
 /// Where the service is reached; port 0 for tests.
@@ -40,7 +41,8 @@ impl Service {
         verifier: TokenVerifier,
     ) -> anyhow::Result<Self> {
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
-        let (pool, shutdown) = (deps.pool.clone(), deps.shutdown.clone());
+        fold_names(&deps.pool).await.context("the names of products could not be made ready for the search")?;
+        let (pool, shutdown, instance) = (deps.pool.clone(), deps.shutdown.clone(), deps.clock.new_id());
         let mut host = Host::new("product", deps);
         if config.seed_catalogue {
             let seeded = seed::seed(&host.commands(), &pool, config.currency).await;
@@ -50,18 +52,22 @@ impl Service {
         let cache = Arc::new(Cache::new(config.redis.as_deref()).context("the Redis URL is not valid")?);
         host.relay(Publisher);
         host.consumer(consumer::NAME, &consumer::TOPICS, Arc::new(consumer::StockCommands));
-        let projected = host.projection(Arc::new(Products::new(Arc::clone(&cache))));
+        let projected = host.projection(Arc::new(Products::new(Arc::clone(&cache), instance)));
+        let following = invalidation::follow(pool.clone(), Arc::clone(&cache), instance, shutdown.clone());
+        host.spawn("invalidation", following);
 
-        let queries = Queries::new(pool.clone(), cache);
-        let commands = Commands::new(host.commands(), queries.clone(), projected);
-        let app = rest::app(commands, queries.clone(), config.currency, pool).verifier(verifier).options(config.edge.clone());
+        let (queries, currency) = (Queries::new(pool.clone(), cache), config.currency);
+        let commands = Arc::new(Commands::new(host.commands(), queries.clone(), projected));
+        let keys = web::Idempotency::new(host.store());
+        let app = rest::app(Shared { commands, queries: queries.clone(), keys, currency, pool });
+        let app = app.verifier(verifier).options(config.edge.clone());
         let stop = shutdown.clone();
         host.spawn("http", async move {
             if let Err(error) = web::serve(listeners.http, app, stop).await {
                 tracing::error!(%error, "the HTTP server failed");
             }
         });
-        let routes = grpc::routes(queries, host.commands()).await?;
+        let routes = grpc::routes(queries, host.commands(), currency).await?;
         host.spawn("grpc", async move {
             if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(error = format!("{error:#}"), "the gRPC server failed");

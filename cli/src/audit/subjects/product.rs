@@ -14,6 +14,7 @@ pub(in crate::audit) struct Row {
     price_minor: i64,
     currency: String,
     category: Option<String>,
+    sku: Option<String>,
     deleted: bool,
     product_sequence: i64,
 }
@@ -44,10 +45,11 @@ impl Subject for Products {
         let price = listing.price.money();
         first([
             ("name", row.name == listing.name.as_str()),
-            ("name_folded", row.name_folded == listing.name.as_str().to_lowercase()),
+            ("name_folded", row.name_folded == product_service::folded(listing.name.as_str())),
             ("price_minor", row.price_minor == price.minor),
             ("currency", row.currency == price.currency.code()),
             ("category", row.category.as_deref() == listing.category.as_ref().map(|category| category.as_str())),
+            ("sku", row.sku.as_deref() == listing.sku.as_ref().map(|sku| sku.as_str())),
             ("deleted", !row.deleted),
         ])
     }

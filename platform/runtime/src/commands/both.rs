@@ -11,6 +11,9 @@ use crate::states::{self, Loaded};
 /// An aggregate's id, and the command for it.
 type To<'a, A> = (&'a str, <A as Aggregate>::Command);
 
+/// As [`super::Answering`], of two states and their sequences.
+pub type AnsweringBoth<'a, A, B> = &'a (dyn Fn((&A, u64), (&B, u64)) -> Option<Answer> + Send + Sync);
+
 /// What was decided, before it is recorded: the state is the one that its events lead to.
 struct Decision<A: Decide> {
     loaded: Loaded<A>,
@@ -64,14 +67,14 @@ impl Commands {
     }
 
     /// As [`Commands::execute_both_if`], with the answer recorded in the same transaction, made of the
-    /// states that the decisions lead to; where there was nothing to do it is recorded alone.
+    /// states and sequences that the decisions lead to; where there was nothing to do it is recorded alone.
     pub async fn execute_both_answered<A, B, E>(
         &self,
         first: To<'_, A>,
         second: To<'_, B>,
         origin: &Origin,
         check: impl Fn(u64, u64) -> Result<(), E> + Send + Sync,
-        answering: &(dyn Fn(&A, &B) -> Option<Answer> + Send + Sync),
+        answering: AnsweringBoth<'_, A, B>,
     ) -> Result<(Executed<A>, Executed<B>), Error<E>>
     where
         A: Decide<Error: Into<E>>,
@@ -83,7 +86,7 @@ impl Commands {
             let mut b = self.decide_on::<B, E>(&second, origin).await?;
             check(a.seen(), b.seen()).map_err(Error::Denied)?;
             let appends: Vec<Append> = [a.append.take(), b.append.take()].into_iter().flatten().collect();
-            let answer = answering(&a.loaded.state, &b.loaded.state);
+            let answer = answering((&a.loaded.state, a.loaded.sequence), (&b.loaded.state, b.loaded.sequence));
             let Some(last) = appends.last().map(|append| (append.stream.clone(), append.expected)) else {
                 self.record_answer(answer).await.map_err(not_recorded)?;
                 return Ok((a.executed(None), b.executed(None)));

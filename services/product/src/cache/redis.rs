@@ -1,31 +1,43 @@
 //! The cache that instances share: `product:<id>` is the product's JSON.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use deadpool_redis::redis::io::tcp::TcpSettings;
 use deadpool_redis::redis::{FromRedisValue, IntoConnectionInfo, Pipeline, pipe};
 use deadpool_redis::{Manager, Pool};
-use parking_lot::Mutex;
-use poem_openapi::types::{ParseFromJSON, ToJSON};
-use telemetry::metrics::{self, IntCounterVec, IntGaugeVec};
+use recloser::{AsyncRecloser, Recloser};
+use telemetry::metrics::{self, IntCounter, IntCounterVec, IntGauge};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use super::breaker::Breaker;
-use crate::queries::Entry;
+use crate::entry::Shown;
+
+mod owed;
+
+use owed::Owed;
 
 /// One call may take so long.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long a product stays.
-const LIFETIME: Duration = Duration::from_secs(300);
+pub(super) const LIFETIME: Duration = Duration::from_secs(300);
 /// How long nobody caches a product that has changed: longer than any read that began before the change.
 pub(super) const TOMBSTONE_LIFETIME: Duration = Duration::from_secs(5);
 const TOMBSTONE: &str = "";
 const CONNECTIONS_MAX: usize = 8;
+/// Products on their way there; more are left out.
+const FILLS_MAX: usize = 64;
+/// So many calls in a row that fail open the breaker.
+const FAILURES_MAX: usize = 3;
+/// So long nobody calls then; the next call decides.
+const OPEN_FOR: Duration = Duration::from_secs(5);
+/// The least share of failures among the last [`FAILURES_MAX`] calls: all of them.
+const FAILURE_RATE: f32 = 0.99;
 
 /// What a look brought.
 pub(super) enum Found {
-    Entry(Box<Entry>),
+    Product(Arc<Shown>),
     /// It is not there; it may be put there.
     Nothing,
     /// It has just changed, or nobody knows.
@@ -34,11 +46,13 @@ pub(super) enum Found {
 
 pub(super) struct Redis {
     pool: Pool,
-    breaker: Breaker,
-    /// Something there may be stale until then.
-    distrusted_until: Mutex<Option<Instant>>,
+    breaker: AsyncRecloser,
+    /// Tombstones that could not be set: until they are, nothing there is believed.
+    owed: Owed,
+    fills: Arc<Semaphore>,
     failures: IntCounterVec,
-    open: IntGaugeVec,
+    left_out: IntCounter,
+    open: IntGauge,
 }
 
 impl Redis {
@@ -46,14 +60,32 @@ impl Redis {
         let tcp = TcpSettings::default().set_nodelay(true);
         let info = url.into_connection_info().context("not a Redis URL")?.set_tcp_settings(tcp);
         let pool = Pool::builder(Manager::new(info)?).max_size(CONNECTIONS_MAX).build()?;
+        let breaker = Recloser::custom()
+            .closed_len(FAILURES_MAX)
+            .error_rate(FAILURE_RATE)
+            .half_open_len(1)
+            .open_wait(OPEN_FOR)
+            .build();
         let failures =
             metrics::counter_vec("product_cache_redis_failures_total", "Calls to Redis that failed.", &["call"]);
-        let open = metrics::gauge_vec("product_cache_redis_open", "1 while calls to Redis are left out.", &[]);
-        Ok(Self { pool, breaker: Breaker::default(), distrusted_until: Mutex::default(), failures, open })
+        let left_out = metrics::counter_vec(
+            "product_cache_redis_left_out_total",
+            "Calls to Redis that the circuit breaker left out.",
+            &[],
+        );
+        let open = metrics::gauge_vec(
+            "product_cache_redis_open",
+            "1 while the circuit breaker leaves calls to Redis out.",
+            &[],
+        );
+        let none: &[&str] = &[];
+        let (left_out, open) = (left_out.with_label_values(none), open.with_label_values(none));
+        let (breaker, owed, fills) = (breaker.into(), Owed::default(), Arc::new(Semaphore::new(FILLS_MAX)));
+        Ok(Self { pool, breaker, owed, fills, failures, left_out, open })
     }
 
     pub async fn get(&self, id: Uuid) -> Found {
-        if !self.trusted() {
+        if self.owed.any() {
             return Found::Unknown;
         }
         let Some((text,)) = self.call::<(Option<String>,)>("get", pipe().get(key(id))).await else {
@@ -61,67 +93,70 @@ impl Redis {
         };
         match text {
             None => Found::Nothing,
-            Some(text) => match Entry::parse_from_json_string(&text) {
-                Ok(entry) if entry.id == id => Found::Entry(Box::new(entry)),
+            Some(text) => match Shown::read(text) {
+                Some(shown) if shown.entry.id == id => Found::Product(Arc::new(shown)),
                 // A tombstone, or something of another's.
                 _ => Found::Unknown,
             },
         }
     }
 
-    /// Puts a product there that was read just now, unless it has changed or is there already.
-    pub async fn fill(&self, entry: &Entry) {
-        if self.trusted() {
-            let (key, text) = (key(entry.id), entry.to_json_string());
+    /// Puts a product there that was read just now, unless it has changed or is there already. Nobody waits for it.
+    pub fn fill(self: &Arc<Self>, shown: &Arc<Shown>) {
+        let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else { return };
+        if self.owed.any() {
+            return;
+        }
+        let (redis, shown) = (Arc::clone(self), Arc::clone(shown));
+        tokio::spawn(async move {
             let mut set = pipe();
-            set.cmd("SET").arg(key).arg(text).arg("NX").arg("PX").arg(millis(LIFETIME)).ignore();
-            self.call::<()>("fill", &set).await;
+            set.cmd("SET").arg(key(shown.entry.id)).arg(&shown.json[..]).arg("NX").arg("PX").arg(millis(LIFETIME));
+            redis.call::<()>("fill", set.ignore()).await;
+            drop(permit);
+        });
+    }
+
+    /// Covers products that change. Where that fails it is owed, and tried again until it is done.
+    pub async fn bury(self: &Arc<Self>, ids: &[Uuid]) {
+        if !ids.is_empty() && !self.try_bury(ids).await && self.owed.add(ids) {
+            tokio::spawn(owed::pay(Arc::downgrade(self)));
         }
     }
 
-    /// Covers products that change.
-    pub async fn bury(&self, ids: &[Uuid]) {
-        if ids.is_empty() {
-            return;
-        }
+    async fn try_bury(&self, ids: &[Uuid]) -> bool {
         let mut set = pipe();
         for id in ids {
             set.cmd("SET").arg(key(*id)).arg(TOMBSTONE).arg("PX").arg(millis(TOMBSTONE_LIFETIME)).ignore();
         }
-        if self.call::<()>("bury", &set).await.is_none() {
-            *self.distrusted_until.lock() = Some(Instant::now() + LIFETIME);
-        }
-    }
-
-    fn trusted(&self) -> bool {
-        self.distrusted_until.lock().is_none_or(|until| until <= Instant::now())
+        self.call::<()>("bury", &set).await.is_some()
     }
 
     /// The answer; none if the call failed, or was not tried because those before it did.
     async fn call<T: FromRedisValue>(&self, name: &str, pipeline: &Pipeline) -> Option<T> {
-        if !self.breaker.allows(Instant::now()) {
-            return None;
-        }
         let call = async {
             let mut connection = self.pool.get().await?;
             anyhow::Ok(pipeline.query_async::<T>(&mut connection).await?)
         };
-        let error = match tokio::time::timeout(CALL_TIMEOUT, call).await {
-            Ok(Ok(answer)) => {
-                self.breaker.succeeded();
-                self.open.with_label_values::<&str>(&[]).set(0);
-                return Some(answer);
-            }
-            Ok(Err(error)) => error,
-            Err(_) => anyhow::anyhow!("no answer within {} ms", CALL_TIMEOUT.as_millis()),
+        let bounded = async {
+            let late = |_| anyhow::anyhow!("no answer within {} ms", CALL_TIMEOUT.as_millis());
+            tokio::time::timeout(CALL_TIMEOUT, call).await.map_err(late)?
         };
-        self.failures.with_label_values(&[name]).inc();
-        let opened = self.breaker.failed(Instant::now());
-        if opened {
-            self.open.with_label_values::<&str>(&[]).set(1);
+        match self.breaker.call(bounded).await {
+            Ok(answer) => {
+                self.open.set(0);
+                Some(answer)
+            }
+            Err(recloser::Error::Rejected) => {
+                self.open.set(1);
+                self.left_out.inc();
+                None
+            }
+            Err(recloser::Error::Inner(error)) => {
+                self.failures.with_label_values(&[name]).inc();
+                tracing::warn!(redis.call = name, error = format!("{error:#}"), "Redis failed");
+                None
+            }
         }
-        tracing::warn!(redis.call = name, redis.left_out = opened, error = format!("{error:#}"), "Redis failed");
-        None
     }
 }
 

@@ -1,52 +1,110 @@
-use chrono::DateTime;
-use kernel::{Currency, Money};
+use std::sync::atomic::AtomicUsize;
+
+use poem_openapi::types::Example;
 use testkit::eventually;
 
 use super::*;
 
-fn entry(id: Uuid, stock: i64) -> Entry {
-    let at = DateTime::from_timestamp(1_800_000_000, 123_456_000).unwrap();
-    Entry {
-        id,
-        name: "Laptop".to_owned(),
-        price: Money::new(99_999, Currency::EUR).into(),
-        currency: "EUR".to_owned(),
-        stock,
-        category: None,
-        created_at: at.into(),
-        updated_at: at.into(),
-    }
+fn cache(redis_url: Option<&str>) -> Arc<Cache> {
+    Arc::new(Cache::new(redis_url).unwrap())
 }
 
-async fn stock(cache: &Cache, id: Uuid, stored: i64) -> i64 {
-    let load = async { Ok::<_, ()>(Some(entry(id, stored))) };
-    cache.get(id, load).await.unwrap().unwrap().stock
+fn entry(id: Uuid, stock: i64) -> Entry {
+    Entry { id, stock, ..Entry::example() }
+}
+
+async fn stock(cache: &Arc<Cache>, id: Uuid, stored: i64) -> i64 {
+    cache.get(id, move || async move { Ok(Some(entry(id, stored))) }).await.unwrap().unwrap().entry.stock
 }
 
 #[tokio::test]
 async fn an_entry_is_kept_until_it_changes() {
-    let (cache, id) = (Cache::new(None).unwrap(), Uuid::now_v7());
+    let (cache, id) = (cache(None), Uuid::now_v7());
     assert_eq!(stock(&cache, id, 5).await, 5);
     assert_eq!(stock(&cache, id, 4).await, 5);
     cache.changed(vec![id]);
     assert_eq!(stock(&cache, id, 3).await, 3);
+    cache.forget_all();
+    assert_eq!(stock(&cache, id, 2).await, 2);
 }
 
 #[tokio::test]
 async fn what_was_read_before_a_change_is_not_kept_after_it() {
-    let (cache, id) = (Cache::new(None).unwrap(), Uuid::now_v7());
-    let load = async {
-        cache.changed(vec![id]);
-        Ok::<_, ()>(Some(entry(id, 5)))
+    let (cache, id) = (cache(None), Uuid::now_v7());
+    let changing = Arc::clone(&cache);
+    let load = move || async move {
+        changing.changed(vec![id]);
+        Ok(Some(entry(id, 5)))
     };
-    assert_eq!(cache.get(id, load).await.unwrap().unwrap().stock, 5);
+    assert_eq!(cache.get(id, load).await.unwrap().unwrap().entry.stock, 5);
     assert_eq!(stock(&cache, id, 4).await, 4);
 }
 
 #[tokio::test]
 async fn that_there_is_none_is_not_kept() {
-    let (cache, id) = (Cache::new(None).unwrap(), Uuid::now_v7());
-    assert_eq!(cache.get(id, async { Ok::<_, ()>(None) }).await, Ok(None));
+    let (cache, id) = (cache(None), Uuid::now_v7());
+    assert!(cache.get(id, || async { Ok(None) }).await.unwrap().is_none());
+    assert_eq!(stock(&cache, id, 1).await, 1);
+}
+
+#[tokio::test]
+async fn those_who_miss_a_product_at_once_wait_for_one_load() {
+    let (cache, id, loads) = (cache(None), Uuid::now_v7(), Arc::new(AtomicUsize::new(0)));
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let ask = || {
+        let (cache, loads, gate) = (Arc::clone(&cache), Arc::clone(&loads), Arc::clone(&gate));
+        async move {
+            let load = move || async move {
+                loads.fetch_add(1, Ordering::SeqCst);
+                let _open = gate.acquire().await;
+                Ok(Some(entry(id, 5)))
+            };
+            cache.get(id, load).await.unwrap().unwrap().entry.stock
+        }
+    };
+    let first = tokio::spawn(ask());
+    let asked: Vec<_> = (0..100).map(|_| tokio::spawn(ask())).collect();
+    eventually(Duration::from_secs(10), || async { loads.load(Ordering::SeqCst) == 1 }).await;
+    // The one who began goes away: the others still get what they wait for.
+    first.abort();
+    gate.add_permits(1);
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), 5);
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn who_comes_after_a_change_does_not_wait_for_a_load_from_before() {
+    let (cache, id) = (cache(None), Uuid::now_v7());
+    let (gate, reached) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let slow = tokio::spawn({
+        let (cache, gate, reached) = (Arc::clone(&cache), Arc::clone(&gate), Arc::clone(&reached));
+        async move {
+            let load = move || async move {
+                reached.add_permits(1);
+                let _open = gate.acquire().await;
+                Ok(Some(entry(id, 5)))
+            };
+            cache.get(id, load).await.unwrap().unwrap().entry.stock
+        }
+    });
+    let _begun = reached.acquire().await.unwrap();
+    cache.changed(vec![id]);
+    assert_eq!(stock(&cache, id, 4).await, 4);
+    gate.add_permits(1);
+    assert_eq!(slow.await.unwrap(), 5);
+    cache.local.invalidate(&id);
+    assert_eq!(stock(&cache, id, 3).await, 3, "nothing is left of the old load");
+}
+
+#[tokio::test]
+async fn an_error_reaches_all_who_wait_and_is_not_kept() {
+    let (cache, id) = (cache(None), Uuid::now_v7());
+    let failed = cache.get(id, || async { Err(Error::UnknownCursor(Uuid::nil())) }).await;
+    assert!(matches!(*failed.unwrap_err(), Error::UnknownCursor(_)));
+    let died = cache.get(id, || async { panic!("as a test") }).await;
+    assert!(matches!(*died.unwrap_err(), Error::Interrupted));
     assert_eq!(stock(&cache, id, 1).await, 1);
 }
 
@@ -54,7 +112,7 @@ async fn that_there_is_none_is_not_kept() {
 #[tokio::test]
 async fn a_hung_redis_costs_little_and_then_nothing() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let cache = Cache::new(Some(&format!("redis://{}", listener.local_addr().unwrap()))).unwrap();
+    let cache = cache(Some(&format!("redis://{}", listener.local_addr().unwrap())));
     let started = Instant::now();
     for n in 0..100 {
         assert_eq!(stock(&cache, Uuid::now_v7(), n).await, n);
@@ -62,32 +120,4 @@ async fn a_hung_redis_costs_little_and_then_nothing() {
     let took = started.elapsed();
     assert!(took < redis::CALL_TIMEOUT * 3 + Duration::from_secs(1), "{took:?}");
     drop(listener);
-}
-
-/// With a real Redis in `REDIS_URL`.
-#[tokio::test]
-async fn redis_is_shared_and_covered_by_tombstones() {
-    let Some(url) = std::env::var("REDIS_URL").ok().filter(|url| !url.is_empty()) else {
-        eprintln!("skipped: redis_is_shared_and_covered_by_tombstones needs a Redis in REDIS_URL");
-        return;
-    };
-    let (one, other) = (Cache::new(Some(&url)).unwrap(), Cache::new(Some(&url)).unwrap());
-    let id = Uuid::now_v7();
-    assert_eq!(stock(&one, id, 5).await, 5);
-    assert_eq!(stock(&other, id, 4).await, 5, "found in Redis");
-
-    // A reader whose row is old by the time that it comes to cache it.
-    one.begin_change(&[id]).await;
-    one.changed(vec![id]);
-    assert_eq!(stock(&one, id, 5).await, 5);
-    let third = Cache::new(Some(&url)).unwrap();
-    assert_eq!(stock(&third, id, 3).await, 3, "nobody caches over a tombstone");
-
-    let (third, url) = (&third, &url);
-    eventually(redis::TOMBSTONE_LIFETIME * 3, || async move {
-        third.local.invalidate(&id);
-        stock(third, id, 3).await;
-        stock(&Cache::new(Some(url)).unwrap(), id, 2).await == 3
-    })
-    .await;
 }

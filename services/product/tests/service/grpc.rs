@@ -1,8 +1,10 @@
+use std::time::{Duration, Instant};
+
 use futures::{StreamExt, stream};
 use proto::product::product_service_client::ProductServiceClient;
-use proto::product::{CheckAvailabilityRequest, GetProductRequest, QuoteLine, QuoteRequest};
-use tonic::Code;
+use proto::product::{CheckAvailabilityRequest, GetProductRequest, ListProductsRequest, QuoteLine, QuoteRequest};
 use tonic::transport::Channel;
+use tonic::{Code, Response};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
@@ -78,6 +80,68 @@ async fn all_lines_of_an_order_are_quoted_at_once() {
     for wrong in [lines(&[("x", 1)]), lines(&[(&laptop, 0)]), lines(&vec![(laptop.as_str(), 1); 1_001])] {
         assert_eq!(client.quote(wrong).await.unwrap_err().code(), Code::InvalidArgument);
     }
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn the_catalogue_is_listed_as_over_rest() {
+    let shop = Shop::open().await;
+    for (name, price) in [("Läptop", "999.99"), ("Lamp", "29.99"), ("Rug", "5.00")] {
+        shop.product(name, price, 1).await;
+    }
+    let mut client = ProductServiceClient::new(channel(&shop).await);
+    let mut list = async |request: ListProductsRequest| client.list_products(request).await.map(Response::into_inner);
+    let search = |search: &str| ListProductsRequest { search: Some(search.to_owned()), ..Default::default() };
+    let listed = list(search("la")).await.unwrap();
+    let names: Vec<&str> = listed.products.iter().map(|product| product.name.as_str()).collect();
+    assert_eq!((names, listed.next_page_token.as_str()), (vec!["Läptop", "Lamp"], ""));
+    assert_eq!((listed.products[0].version.as_str(), listed.products[0].category.as_deref()), ("1.1", None));
+
+    let (mut names, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let page = ListProductsRequest { page_size: Some(2), page_token, ..Default::default() };
+        let page = list(page).await.unwrap();
+        names.extend(page.products.into_iter().map(|product| product.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(names, ["Läptop", "Lamp", "Rug"]);
+    let priced = ListProductsRequest {
+        min_price: Some("5".to_owned()),
+        max_price: Some("29.99".to_owned()),
+        in_stock: Some(true),
+        ..Default::default()
+    };
+    assert_eq!(list(priced).await.unwrap().products.len(), 2);
+    for wrong in [
+        ListProductsRequest { page_size: Some(0), ..Default::default() },
+        ListProductsRequest { page_token: "x".to_owned(), ..Default::default() },
+        ListProductsRequest { page_token: Uuid::now_v7().to_string(), ..Default::default() },
+        ListProductsRequest { max_price: Some("0.001".to_owned()), ..Default::default() },
+        search("\0"),
+    ] {
+        assert_eq!(list(wrong.clone()).await.unwrap_err().code(), Code::InvalidArgument, "{wrong:?}");
+    }
+    shop.close().await;
+}
+
+/// The caller's deadline ends a call that the database holds up.
+#[tokio::test]
+async fn a_call_ends_at_its_deadline() {
+    let shop = Shop::open().await;
+    let id = shop.product("Laptop", "999.90", 5).await.to_string();
+    let mut held = shop.database.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE products IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    let mut client = ProductServiceClient::new(channel(&shop).await);
+    let mut request = tonic::Request::new(CheckAvailabilityRequest { product_id: id, quantity: 1 });
+    request.set_timeout(Duration::from_millis(200));
+    let started = Instant::now();
+    let code = client.check_availability(request).await.unwrap_err().code();
+    assert!([Code::DeadlineExceeded, Code::Cancelled].contains(&code), "{code:?}");
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    held.rollback().await.unwrap();
     shop.close().await;
 }
 

@@ -31,8 +31,42 @@ pub struct Shop {
     pub admin: String,
     pub customer: String,
     client: reqwest::Client,
+    running: Running,
+}
+
+/// One instance of the service.
+pub struct Running {
+    pub http: String,
+    pub grpc: String,
     shutdown: CancellationToken,
     service: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    async fn start(config: Config, pool: sqlx::PgPool, broker: Arc<MemoryBroker>, signer: &TokenSigner) -> Self {
+        let shutdown = CancellationToken::new();
+        let deps = Deps {
+            gate: None,
+            pool,
+            broker,
+            clock: event_store::clock::system(),
+            partitions: PARTITIONS,
+            lease: Duration::from_secs(10),
+            shutdown: shutdown.clone(),
+        };
+        let bind = || TcpListener::bind("127.0.0.1:0");
+        let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
+        let http = format!("http://{}", listeners.http.local_addr().unwrap());
+        let grpc = listeners.grpc.local_addr().unwrap().to_string();
+        let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(signer)).await.unwrap();
+        let service = tokio::spawn(service.run_until_stopped());
+        Self { http, grpc, shutdown, service }
+    }
+
+    pub async fn close(self) {
+        self.shutdown.cancel();
+        self.service.await.unwrap().unwrap();
+    }
 }
 
 impl Shop {
@@ -46,37 +80,51 @@ impl Shop {
         let broker = Arc::new(MemoryBroker::new());
         let all: Vec<_> = topics::ALL.iter().map(|topic| ((*topic).to_owned(), PARTITIONS)).collect();
         broker.ensure_topics(&all).await.unwrap();
-        let shutdown = CancellationToken::new();
-        let deps = Deps {
-            gate: None,
-            pool: database.pool.clone(),
-            broker: Arc::clone(&broker) as Arc<dyn Broker>,
-            clock: event_store::clock::system(),
-            partitions: PARTITIONS,
-            lease: Duration::from_secs(10),
-            shutdown: shutdown.clone(),
-        };
-        let bind = || TcpListener::bind("127.0.0.1:0");
-        let listeners = Listeners { http: bind().await.unwrap(), grpc: bind().await.unwrap() };
-        let http = format!("http://{}", listeners.http.local_addr().unwrap());
-        let grpc = listeners.grpc.local_addr().unwrap().to_string();
-        let signer = TokenSigner::from_seed(&[7; 32], "test").unwrap();
+        let signer = signer();
         let token = |role| {
             let (user, id) = (Uuid::now_v7().into(), Uuid::now_v7());
             signer.access_token(user, role, Utc::now(), Duration::from_secs(600), id).unwrap()
         };
         let (admin, customer) = (token(Role::Admin), token(Role::Customer));
-        let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(&signer)).await.unwrap();
-        let service = tokio::spawn(service.run_until_stopped());
+        let running = Running::start(config, database.pool.clone(), Arc::clone(&broker), &signer).await;
         let client = web::http_client().build().expect("a client");
-        Self { database, broker, http, grpc, admin, customer, client, shutdown, service }
+        let (http, grpc) = (running.http.clone(), running.grpc.clone());
+        Self { database, broker, http, grpc, admin, customer, client, running }
+    }
+
+    /// One more instance of the service, on the same database and broker.
+    pub async fn another(&self, config: Config) -> Running {
+        Running::start(config, self.database.pool.clone(), Arc::clone(&self.broker), &signer()).await
     }
 
     /// Stops the service and returns its database, to be opened again.
     pub async fn close(self) -> TestDatabase {
-        self.shutdown.cancel();
-        self.service.await.unwrap().unwrap();
+        self.running.close().await;
         self.database
+    }
+
+    /// As an administrator, with these headers.
+    pub async fn with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<String>,
+    ) -> Response {
+        let mut request = self.client.request(method, format!("{}{path}", self.http)).bearer_auth(&self.admin);
+        let body = body.into();
+        if !body.is_empty() && !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(body).send().await.unwrap()
+    }
+
+    /// What another instance shows.
+    pub async fn get_at(&self, instance: &Running, path: &str) -> (u16, Value) {
+        answer(self.client.get(format!("{}{path}", instance.http)).send().await.unwrap()).await
     }
 
     /// As an administrator.
@@ -182,7 +230,16 @@ impl Shop {
     }
 }
 
-async fn answer(response: Response) -> (u16, Value) {
+/// A product's price as it is written.
+pub fn price(product: &Value) -> String {
+    product["price"].to_string()
+}
+
+fn signer() -> TokenSigner {
+    TokenSigner::from_seed(&[7; 32], "test").unwrap()
+}
+
+pub async fn answer(response: Response) -> (u16, Value) {
     let status = response.status().as_u16();
     let text = response.text().await.unwrap();
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
