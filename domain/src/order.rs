@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use kernel::{Idempotent, Money, MoneyError, OrderId, ProductId, Quantity, UserId};
+use kernel::{AddressId, Idempotent, Money, MoneyError, OrderId, ProductId, Quantity, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::{PaymentMethod, Reason};
@@ -34,6 +34,8 @@ pub enum Command {
         user_id: UserId,
         /// 1 to [`LINES_MAX`] lines, each of another product, all in one currency.
         lines: Vec<OrderLine>,
+        /// Where it goes.
+        address_id: Option<AddressId>,
         /// What is to be charged.
         payment_method: PaymentMethod,
         /// Now.
@@ -74,6 +76,9 @@ pub enum Event {
         lines: Vec<OrderLine>,
         /// Their sum.
         total: Money,
+        /// Where it goes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address_id: Option<AddressId>,
         /// What is to be charged.
         payment_method: PaymentMethod,
         /// When.
@@ -179,6 +184,9 @@ pub struct Placed {
     pub lines: Vec<OrderLine>,
     /// Their sum.
     pub total: Money,
+    /// Where it goes.
+    #[serde(default)]
+    pub address_id: Option<AddressId>,
     /// What is charged.
     pub payment_method: PaymentMethod,
     /// Where it stands.
@@ -198,12 +206,13 @@ pub struct Placed {
 impl Order {
     fn fold_event(&mut self, event: Event) {
         match (&mut *self, event) {
-            (_, Event::OrderPlaced { order_id, user_id, lines, total, payment_method, at }) => {
+            (_, Event::OrderPlaced { order_id, user_id, lines, total, address_id, payment_method, at }) => {
                 *self = Self::Placed(Placed {
                     order_id,
                     user_id,
                     lines,
                     total,
+                    address_id,
                     payment_method,
                     status: OrderStatus::Pending,
                     cancellation_requested: false,
@@ -220,12 +229,13 @@ impl Order {
 
     fn decide_command(&self, command: Command) -> Result<Idempotent<Vec<Event>>, Error> {
         let event = match (self, command) {
-            (Self::Unknown, Command::Place { order_id, user_id, lines, payment_method, at }) => {
+            (Self::Unknown, Command::Place { order_id, user_id, lines, address_id, payment_method, at }) => {
                 let total = total(&lines)?;
-                Event::OrderPlaced { order_id, user_id, lines, total, payment_method, at }
+                Event::OrderPlaced { order_id, user_id, lines, total, address_id, payment_method, at }
             }
-            (Self::Placed(order), Command::Place { user_id, lines, payment_method, .. }) => {
-                let same = order.user_id == user_id && order.lines == lines && order.payment_method == payment_method;
+            (Self::Placed(order), Command::Place { user_id, lines, address_id, payment_method, .. }) => {
+                let same = (order.user_id, &order.lines, order.address_id, &order.payment_method)
+                    == (user_id, &lines, address_id, &payment_method);
                 return if same { Ok(Idempotent::AlreadyDone) } else { Err(Error::AlreadyPlaced) };
             }
             (Self::Unknown, _) => return Err(Error::Unknown),
@@ -344,7 +354,7 @@ mod tests {
 
     fn place_lines(lines: Vec<OrderLine>) -> Command {
         let payment_method = PaymentMethod::default();
-        Command::Place { order_id: id(1), user_id: id(2), lines, payment_method, at: at() }
+        Command::Place { order_id: id(1), user_id: id(2), lines, address_id: Some(id(5)), payment_method, at: at() }
     }
 
     fn place() -> Command {
@@ -393,6 +403,24 @@ mod tests {
             total: euros(200_240),
             at: at(),
         }]);
+    }
+
+    #[test]
+    fn an_order_of_before_there_were_addresses_is_read() {
+        let Order::Placed(order) = given([place()]).0 else { panic!("placed") };
+        assert_eq!(order.address_id, Some(id(5)));
+        let placed = Event::OrderPlaced {
+            order_id: order.order_id,
+            user_id: order.user_id,
+            lines: order.lines,
+            total: order.total,
+            address_id: None,
+            payment_method: order.payment_method,
+            at: at(),
+        };
+        let written = serde_json::to_value(&placed).unwrap();
+        assert!(written["order_placed"].get("address_id").is_none(), "{written}");
+        assert_eq!(serde_json::from_value::<Event>(written).unwrap(), placed);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Topic `order_events`: what became of orders.
 
-use kernel::{Currency, Money, MoneyError, OrderId, ProductId, Quantity, UserId};
+use kernel::{AddressId, Currency, Money, MoneyError, OrderId, ProductId, Quantity, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -59,6 +59,10 @@ pub struct OrderCreated {
     /// Of all amounts.
     #[schemars(with = "String")]
     pub currency: Currency,
+    /// Where it goes: the user service knows the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Uuid>")]
+    pub address_id: Option<AddressId>,
     /// The token that is to be charged.
     pub payment_method: String,
     /// Always `order_created`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use kernel::{Currency, Money};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi, Tags};
 use runtime::{Commands, Origin, commands};
 use sqlx::PgPool;
@@ -23,6 +24,7 @@ const REASON_CHARS_MAX: usize = 500;
 
 #[derive(Tags)]
 enum Tag {
+    /// What the orchestrator does for each order, and mending it where it is stuck. Administrators only.
     Sagas,
 }
 
@@ -86,16 +88,24 @@ struct Moment {
 
 /// Why an operator acts.
 #[derive(Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, example)]
 struct Reason {
-    /// In plain words; it is recorded with the act.
+    /// In plain words, 1 to 500 characters; it is recorded with the act.
     reason: Text,
 }
 
-#[OpenApi]
+impl Example for Reason {
+    fn example() -> Self {
+        Self { reason: "refunded by hand".into() }
+    }
+}
+
+#[OpenApi(tag = "Tag::Sagas")]
 impl Api {
-    /// Lists sagas, the newest first.
-    #[oai(path = "/sagas", method = "get", tag = "Tag::Sagas")]
+    /// List sagas
+    ///
+    /// The newest first.
+    #[oai(path = "/sagas", method = "get", operation_id = "listSagas")]
     async fn list(
         &self,
         _admin: Admin,
@@ -114,23 +124,41 @@ impl Api {
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(|row| saga(row, None)).collect()))
     }
 
-    /// Shows a saga with its timeline.
-    #[oai(path = "/sagas/:order_id", method = "get", tag = "Tag::Sagas")]
-    async fn show(&self, _admin: Admin, order_id: Path<Uuid>) -> Result<Json<Saga>, Problem> {
+    /// Show a saga
+    ///
+    /// With its timeline: all its moments, in plain words.
+    #[oai(path = "/sagas/:order_id", method = "get", operation_id = "getSaga")]
+    async fn show(
+        &self,
+        _admin: Admin,
+        /// The order.
+        order_id: Path<Uuid>,
+    ) -> Result<Json<Saga>, Problem> {
         self.found(order_id.0).await
     }
 
-    /// Asks again for what is stuck, with all attempts anew.
-    #[oai(path = "/sagas/:order_id/retry", method = "post", tag = "Tag::Sagas")]
-    async fn retry(&self, admin: Admin, order_id: Path<Uuid>, context: RequestContext) -> Result<Json<Saga>, Problem> {
+    /// Try a stuck saga again
+    ///
+    /// Asks again for what is stuck, with all attempts anew. 409 if nothing is stuck.
+    #[oai(path = "/sagas/:order_id/retry", method = "post", operation_id = "retrySaga")]
+    async fn retry(
+        &self,
+        admin: Admin,
+        /// The order.
+        order_id: Path<Uuid>,
+        context: RequestContext,
+    ) -> Result<Json<Saga>, Problem> {
         self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorRetry { actor }).await
     }
 
-    /// Takes what is stuck as done.
-    #[oai(path = "/sagas/:order_id/skip", method = "post", tag = "Tag::Sagas")]
+    /// Take a stuck step as done
+    ///
+    /// For what was mended by hand. 409 if nothing is stuck.
+    #[oai(path = "/sagas/:order_id/skip", method = "post", operation_id = "skipSagaStep")]
     async fn skip(
         &self,
         admin: Admin,
+        /// The order.
         order_id: Path<Uuid>,
         context: RequestContext,
         body: Json<Reason>,
@@ -139,11 +167,14 @@ impl Api {
         self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorSkip { actor, reason }).await
     }
 
-    /// Undoes a saga that goes forward.
-    #[oai(path = "/sagas/:order_id/cancel", method = "post", tag = "Tag::Sagas")]
+    /// Cancel a saga
+    ///
+    /// Undoes what has been done so far. 409 if it has ended, or is being undone already.
+    #[oai(path = "/sagas/:order_id/cancel", method = "post", operation_id = "cancelSaga")]
     async fn cancel(
         &self,
         admin: Admin,
+        /// The order.
         order_id: Path<Uuid>,
         context: RequestContext,
         body: Json<Reason>,

@@ -251,3 +251,6 @@ pub(crate) fn new_event<E: DomainEvent>(event: &E, origin: &Origin, clock: &dyn 
         metadata: origin.metadata(clock),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The product service as it is seen from here: prices and availability, over gRPC.
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::order::OrderLine;
 use kernel::{Currency, Money, ProductId, Quantity};
@@ -14,10 +14,16 @@ use web::RequestContext;
 use crate::Config;
 use crate::error::Error;
 
+mod breaker;
+
+use breaker::{Breaker, Failure};
+
 /// Connections, used in turn: one HTTP/2 connection is one task, and so one core at most.
 const CHANNELS: usize = 2;
 /// One asking is answered within this.
 const TRY_TIMEOUT: Duration = Duration::from_secs(1);
+/// All of it is over within this, or within the caller's own deadline.
+const WITHIN: Duration = Duration::from_secs(2);
 /// Before the second asking.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
 
@@ -26,6 +32,7 @@ pub(crate) struct Catalogue {
     clients: Vec<ProductServiceClient<Channel>>,
     turn: AtomicUsize,
     retries: RetryBudget,
+    breaker: Breaker,
     currency: Currency,
 }
 
@@ -54,29 +61,38 @@ impl Catalogue {
             clients: (0..CHANNELS).map(connect).collect::<anyhow::Result<_>>()?,
             turn: AtomicUsize::new(0),
             retries: RetryBudget::default(),
+            breaker: Breaker::new(),
             currency: config.currency,
         })
     }
 
     /// What the catalogue says of these lines, in their order. Asks once more where the first try fails, on the other
-    /// connection, as long as few of all tries do.
-    pub async fn quote(&self, lines: &[(ProductId, Quantity)], context: &RequestContext) -> Result<Vec<Quoted>, Error> {
+    /// connection, as long as few of all tries do. The product service is told how long an answer is waited for.
+    pub async fn quote(
+        &self,
+        lines: &[(ProductId, Quantity)],
+        context: &RequestContext,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<Quoted>, Error> {
+        let within = Instant::now() + WITHIN;
+        let deadline = deadline.map_or(within, |deadline| deadline.min(within));
         let asked = lines.iter().map(|(product_id, quantity)| QuoteLine {
             product_id: product_id.to_string(),
             quantity: (*quantity).into(),
         });
         let request = QuoteRequest { lines: asked.collect() };
-        let answer = match self.ask(&request, context).await {
-            Err(status) if passes(status.code()) && self.retries.withdraw() => {
+        let answer = match self.ask(&request, context, deadline).await {
+            Err(Failure::Status(status)) if passes(status.code()) && self.retries.withdraw() => {
                 tracing::debug!(%status, "the product service is asked again");
                 tokio::time::sleep(RETRY_PAUSE).await;
-                self.ask(&request, context).await
+                self.ask(&request, context, deadline).await
             }
             answer => answer,
         };
-        let quoted = answer.map_err(|status| match status.code() {
-            code if passes(code) => Error::CatalogueAway(status.to_string()),
-            _ => Error::CatalogueConfused(status.to_string()),
+        let quoted = answer.map_err(|failure| match failure {
+            Failure::Open => Error::CatalogueAway("it has failed too often just now".to_owned()),
+            Failure::Status(status) if passes(status.code()) => Error::CatalogueAway(status.to_string()),
+            Failure::Status(status) => Error::CatalogueConfused(status.to_string()),
         })?;
         self.retries.deposit();
         if quoted.len() != lines.len()
@@ -87,14 +103,30 @@ impl Catalogue {
         quoted.into_iter().map(|line| self.read(line)).collect()
     }
 
-    async fn ask(&self, request: &QuoteRequest, context: &RequestContext) -> Result<Vec<QuotedLine>, Status> {
+    async fn ask(
+        &self,
+        request: &QuoteRequest,
+        context: &RequestContext,
+        deadline: Instant,
+    ) -> Result<Vec<QuotedLine>, Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = left.min(TRY_TIMEOUT);
+        let late = || Status::deadline_exceeded("no answer in time");
+        if timeout.is_zero() {
+            return Err(Failure::Status(late()));
+        }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
         let mut client = self.clients[turn].clone();
-        let call = client.quote(web::grpc::request(request.clone(), context, None));
-        match tokio::time::timeout(TRY_TIMEOUT, call).await {
-            Ok(answer) => Ok(answer?.into_inner().lines),
-            Err(_) => Err(Status::deadline_exceeded("no answer in time")),
-        }
+        let mut call = web::grpc::request(request.clone(), context, None);
+        call.set_timeout(timeout);
+        let call = async {
+            let answer = tokio::time::timeout(timeout, client.quote(call)).await;
+            Ok(answer.map_err(|_| late())??.into_inner().lines)
+        };
+        // A caller in a hurry says nothing about the product service.
+        let hurried = timeout < TRY_TIMEOUT;
+        let fails = |status: &Status| passes(status.code()) && !(hurried && out_of_time(status.code()));
+        self.breaker.call(fails, call).await
     }
 
     fn read(&self, line: QuotedLine) -> Result<Quoted, Error> {
@@ -125,6 +157,10 @@ fn passes(code: Code) -> bool {
             | Code::Cancelled
             | Code::Internal
     )
+}
+
+fn out_of_time(code: Code) -> bool {
+    matches!(code, Code::DeadlineExceeded | Code::Cancelled)
 }
 
 /// One retry for ten good answers, and ten saved at most: retries must not double the load on a service that fails

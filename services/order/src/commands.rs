@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use domain::order::{self, Command, LINES_MAX, Order, Placed};
 use domain::{PaymentMethod, Reason};
-use kernel::{OrderId, ProductId, Quantity, UserId};
+use event_store::Answer;
+use kernel::{AddressId, OrderId, ProductId, Quantity, UserId};
 use runtime::{Commands, Executed, Origin};
 use uuid::Uuid;
 use web::RequestContext;
@@ -20,9 +22,21 @@ use crate::projection::Progress;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
     lines: Vec<(ProductId, Quantity)>,
+    address_id: Option<AddressId>,
     payment_method: PaymentMethod,
     form: Form,
 }
+
+/// Who asks, in which request, and how long they wait for an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct By<'a> {
+    pub caller: &'a Identity,
+    pub context: &'a RequestContext,
+    pub deadline: Option<Instant>,
+}
+
+/// Makes the answer that is to be recorded with an order's change, if any is.
+pub(crate) type Answering<'a> = &'a (dyn Fn(&Placed) -> Option<Answer> + Send + Sync);
 
 /// How it was asked for: what its fields are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +86,12 @@ impl Wanted {
         let lines = lines.iter().enumerate().map(line).collect::<Result<_, _>>()?;
         let payment_method = payment_method.map_or_else(|| Ok(PaymentMethod::default()), str::parse);
         let payment_method = payment_method.map_err(|error| Error::invalid("payment_method", error.to_string()))?;
-        Ok(Self { lines, payment_method, form })
+        Ok(Self { lines, address_id: None, payment_method, form })
+    }
+
+    /// To this address.
+    pub fn to(self, address: Option<Uuid>) -> Self {
+        Self { address_id: address.map(AddressId), ..self }
     }
 }
 
@@ -100,19 +119,20 @@ impl Orders {
     }
 
     /// Places an order at the catalogue's present prices. Returns once it is durable.
-    pub async fn place(&self, wanted: Wanted, caller: &Identity, context: &RequestContext) -> Result<Placed, Error> {
-        let lines = self.priced(&wanted, context).await?;
+    pub async fn place(&self, wanted: Wanted, by: By<'_>, answering: Answering<'_>) -> Result<Placed, Error> {
+        let lines = self.priced(&wanted, by).await?;
         let order_id = OrderId(self.commands.clock().new_id());
         let command = Command::Place {
             order_id,
-            user_id: caller.user_id,
+            user_id: by.caller.user_id,
             lines,
+            address_id: wanted.address_id,
             payment_method: wanted.payment_method,
             at: self.now(),
         };
-        let origin = self.origin(caller, context);
-        let executed = self.commands.create::<Order>(&order_id.to_string(), &origin, command).await?;
-        self.placed(executed)
+        let (id, origin) = (order_id.to_string(), self.origin(by));
+        let answering = |order: &Order, _: u64| answer(order, answering);
+        self.placed(self.commands.create_answered::<Order>(&id, &origin, command, &answering).await?)
     }
 
     /// Asks for the order's cancellation. Whether it still comes in time, the saga decides. The read model knows of it
@@ -121,24 +141,25 @@ impl Orders {
         &self,
         order: OrderId,
         reason: Option<&str>,
-        caller: &Identity,
-        context: &RequestContext,
+        by: By<'_>,
+        answering: Answering<'_>,
     ) -> Result<Placed, Error> {
         let command = Command::RequestCancellation { reason: reason.map(Reason::from), at: self.now() };
         let visible = |order: &Order, _| match order {
-            Order::Placed(order) if caller.may_see(order.user_id) => Ok(()),
+            Order::Placed(order) if by.caller.may_see(order.user_id) => Ok(()),
             _ => Err(order::Error::Unknown),
         };
-        let origin = self.origin(caller, context);
-        let executed = self.commands.execute_if::<Order>(&order.to_string(), &origin, command, visible).await?;
+        let (id, origin) = (order.to_string(), self.origin(by));
+        let answering = |order: &Order, _: u64| answer(order, answering);
+        let executed = self.commands.execute_answered::<Order>(&id, &origin, command, visible, &answering).await?;
         let order = self.placed(executed)?;
         self.progress.caught_up().await;
         Ok(order)
     }
 
     /// The lines with their prices, if all of them can be had.
-    async fn priced(&self, wanted: &Wanted, context: &RequestContext) -> Result<Vec<order::OrderLine>, Error> {
-        let quoted = self.catalogue.quote(&wanted.lines, context).await?;
+    async fn priced(&self, wanted: &Wanted, by: By<'_>) -> Result<Vec<order::OrderLine>, Error> {
+        let quoted = self.catalogue.quote(&wanted.lines, by.context, by.deadline).await?;
         let (mut lines, mut faults, mut stock) = (Vec::with_capacity(quoted.len()), Vec::new(), None);
         for (n, ((product, quantity), quoted)) in wanted.lines.iter().zip(quoted).enumerate() {
             let Some(line) = quoted.line(*product, *quantity) else {
@@ -168,14 +189,21 @@ impl Orders {
         }
     }
 
-    fn origin(&self, caller: &Identity, context: &RequestContext) -> Origin {
-        let actor = format!("user:{}", caller.user_id);
-        Origin::request(context.correlation_id, self.commands.clock().new_id(), actor)
+    fn origin(&self, by: By<'_>) -> Origin {
+        let actor = format!("user:{}", by.caller.user_id);
+        Origin::request(by.context.correlation_id, self.commands.clock().new_id(), actor)
     }
 
     /// As exact as PostgreSQL keeps it, so that an order looks the same at each asking.
     fn now(&self) -> DateTime<Utc> {
         self.commands.clock().now().trunc_subsecs(6)
+    }
+}
+
+fn answer(order: &Order, answering: Answering<'_>) -> Option<Answer> {
+    match order {
+        Order::Placed(order) => answering(order),
+        Order::Unknown => None,
     }
 }
 

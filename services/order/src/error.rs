@@ -40,6 +40,15 @@ pub(crate) enum Error {
     /// The product service answers what it never should.
     #[error("the product service's answer makes no sense: {0}")]
     CatalogueConfused(String),
+    /// Administrators only.
+    #[error("only administrators may see others' orders")]
+    NotYours,
+    /// This user watches so many orders at once already.
+    #[error("at most {0} streams may be open at once")]
+    TooManyStreamsOfUser(usize),
+    /// Everybody together does.
+    #[error("too many orders are being watched")]
+    TooManyStreams,
     /// The order says no.
     #[error(transparent)]
     Denied(#[from] order::Error),
@@ -91,6 +100,9 @@ impl From<Error> for Problem {
                 tracing::warn!(cause, "the product service does not answer");
                 Self::unavailable("Product service unavailable", RETRY_AFTER)
             }
+            Error::NotYours => Self::forbidden("Only administrators may see others' orders"),
+            Error::TooManyStreamsOfUser(_) => Self::too_many_requests(sentence, RETRY_AFTER),
+            Error::TooManyStreams => Self::unavailable("Too many orders are being watched at present", RETRY_AFTER),
             Error::Denied(reason) => denied(&reason),
             Error::Conflict => Self::conflict("The order is being changed by others: try again"),
             Error::Store(event_store::Error::Unavailable(cause)) => away(&cause),

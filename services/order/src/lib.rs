@@ -5,7 +5,8 @@
 //!
 //! * `rest`, `grpc`: the two edges; they only translate.
 //! * `commands`: placing and cancelling; `catalogue`: the product service as it is seen from here.
-//! * `queries`: reading, over the read model that `projection` keeps; `waiters`: who waits for an order's end.
+//! * `queries`: reading, over the read model that `projection` keeps; `timeline`: an order's history; `watch`: the same
+//!   as it happens; `waiters`: who waits for something to happen.
 //! * `consumer`: the orchestrator's commands; `publish`: what the others are told.
 
 use std::sync::Arc;
@@ -24,7 +25,9 @@ mod projection;
 mod publish;
 mod queries;
 mod rest;
+mod timeline;
 mod waiters;
+mod watch;
 
 pub use config::Config;
 pub use publish::OrderMessages as Publisher;
@@ -37,6 +40,7 @@ use projection::{OrderRows, Progress};
 use publish::OrderMessages;
 use queries::Queries;
 use waiters::Waiters;
+use watch::Watches;
 
 /// The read model's tables.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -76,12 +80,14 @@ impl Service {
 
         let progress = Arc::new(Progress::new(rows));
         let orders = Arc::new(Orders::new(host.commands(), catalogue, Arc::clone(&progress)));
+        let watches = Arc::new(Watches::new(host.store(), Arc::clone(&waiters), shutdown.clone()));
         let queries =
             Arc::new(Queries::new(pool.clone(), host.store(), host.commands(), progress, waiters, shutdown.clone()));
+        let keys = web::Idempotency::new(host.store());
+        let api = rest::Api { orders, queries, watches, keys };
 
-        let app = rest::app(Arc::clone(&orders), Arc::clone(&queries), pool)
-            .verifier(verifier.clone())
-            .options(config.edge.clone());
+        let grpc = grpc::routes(&api, verifier.clone()).await?;
+        let app = rest::app(api, pool).verifier(verifier).options(config.edge.clone());
         let (http, stop) = (listeners.http, shutdown.clone());
         host.spawn("HTTP server", async move {
             if let Err(error) = web::serve(http, app, stop).await {
@@ -89,9 +95,8 @@ impl Service {
             }
         });
         if let Some(listener) = listeners.grpc {
-            let routes = grpc::routes(orders, queries, verifier).await?;
             host.spawn("gRPC server", async move {
-                if let Err(error) = web::grpc::serve(listener, routes, config.edge, shutdown).await {
+                if let Err(error) = web::grpc::serve(listener, grpc, config.edge, shutdown).await {
                     tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
                 }
             });

@@ -23,20 +23,20 @@ use crate::waiters::Waiters;
 const CAUGHT_UP_WITHIN: Duration = Duration::from_millis(50);
 
 const INSERT: &str = "
-INSERT INTO orders (id, user_id, status, lines, total_minor, currency, payment_method, cancel_reason, cancel_requested,
-                    created_at, updated_at, sequence)
-SELECT n.id, n.user_id, n.status, n.lines::json, n.total_minor, n.currency, n.payment_method, n.cancel_reason,
-       n.cancel_requested, n.created_at, n.updated_at, n.sequence
-  FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[],
-              $9::boolean[], $10::timestamptz[], $11::timestamptz[], $12::bigint[])
-    AS n(id, user_id, status, lines, total_minor, currency, payment_method, cancel_reason, cancel_requested,
+INSERT INTO orders (id, user_id, status, lines, total_minor, currency, address_id, payment_method, cancel_reason,
+                    cancel_requested, created_at, updated_at, sequence)
+SELECT n.id, n.user_id, n.status, n.lines::json, n.total_minor, n.currency, n.address_id, n.payment_method,
+       n.cancel_reason, n.cancel_requested, n.created_at, n.updated_at, n.sequence
+  FROM UNNEST($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::uuid[], $8::text[],
+              $9::text[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::bigint[])
+    AS n(id, user_id, status, lines, total_minor, currency, address_id, payment_method, cancel_reason, cancel_requested,
          created_at, updated_at, sequence)
     ON CONFLICT (id) DO UPDATE
-   SET (user_id, status, lines, total_minor, currency, payment_method, cancel_reason, cancel_requested, created_at,
-        updated_at, sequence)
+   SET (user_id, status, lines, total_minor, currency, address_id, payment_method, cancel_reason, cancel_requested,
+        created_at, updated_at, sequence)
      = (EXCLUDED.user_id, EXCLUDED.status, EXCLUDED.lines, EXCLUDED.total_minor, EXCLUDED.currency,
-        EXCLUDED.payment_method, EXCLUDED.cancel_reason, EXCLUDED.cancel_requested, EXCLUDED.created_at,
-        EXCLUDED.updated_at, EXCLUDED.sequence)";
+        EXCLUDED.address_id, EXCLUDED.payment_method, EXCLUDED.cancel_reason, EXCLUDED.cancel_requested,
+        EXCLUDED.created_at, EXCLUDED.updated_at, EXCLUDED.sequence)";
 
 const UPDATE: &str = "
 UPDATE orders AS o
@@ -49,7 +49,7 @@ UPDATE orders AS o
     AS n(id, status, cancel_reason, cancel_requested, updated_at, sequence)
  WHERE o.id = n.id";
 
-/// Keeps a row an order; wakes those who wait for an end that it has written.
+/// Keeps a row an order; wakes those who wait for what it has written.
 pub(crate) struct OrderRows {
     waiters: Arc<Waiters>,
 }
@@ -87,8 +87,10 @@ impl Projection for OrderRows {
     }
 
     fn committed(&self, events: &[RecordedEvent]) {
-        let ended = events.iter().filter(|event| ["order_confirmed", "order_cancelled"].contains(&&*event.event_type));
-        ended.filter_map(|event| order_id(event).ok()).for_each(|order| self.waiters.ended(order));
+        self.waiters.happened(events.iter().filter_map(|event| {
+            let ended = ["order_confirmed", "order_cancelled"].contains(&&*event.event_type);
+            Some((order_id(event).ok()?, event.sequence, ended))
+        }));
     }
 }
 
@@ -182,6 +184,7 @@ async fn insert(connection: &mut PgConnection, rows: &[New]) -> anyhow::Result<(
         .bind(lines)
         .bind(rows.iter().map(|(order, _)| order.total.minor).collect::<Vec<i64>>())
         .bind(column(|order| order.total.currency.code()))
+        .bind(rows.iter().map(|(order, _)| order.address_id.map(|address| address.0)).collect::<Vec<Option<Uuid>>>())
         .bind(column(|order| order.payment_method.as_str()))
         .bind(reasons.collect::<Vec<Option<&str>>>())
         .bind(rows.iter().map(|(order, _)| order.cancellation_requested).collect::<Vec<bool>>())

@@ -18,7 +18,7 @@ impl Publish for OrderMessages {
         }
         let order_id = order_id(event)?;
         Ok(vec![match event.decode::<Order>()? {
-            Event::OrderPlaced { order_id, user_id, lines, total, payment_method, at: _ } => {
+            Event::OrderPlaced { order_id, user_id, lines, total, address_id, payment_method, at: _ } => {
                 let single = match lines.as_slice() {
                     [line] => Some(line),
                     _ => None,
@@ -32,6 +32,7 @@ impl Publish for OrderMessages {
                     status: OrderStatus::Pending,
                     total_price: total.into(),
                     currency: total.currency,
+                    address_id,
                     payment_method: payment_method.to_string(),
                     event_type: EventType::default(),
                 })

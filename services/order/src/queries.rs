@@ -1,13 +1,14 @@
 //! Reading orders.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use domain::Reason;
-use domain::order::{Event, Order, OrderLine, OrderStatus, Placed};
-use event_store::{EventStore, PgStore, StreamId};
-use kernel::{Money, OrderId, UserId};
+use domain::order::{Order, OrderLine, OrderStatus, Placed};
+use event_store::PgStore;
+use kernel::{AddressId, Money, OrderId, UserId};
 use runtime::Commands;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
@@ -18,17 +19,35 @@ use web::auth::Identity;
 
 use crate::error::Error;
 use crate::projection::Progress;
+use crate::timeline::{Happening, Timeline};
 use crate::waiters::Waiters;
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, user_id, status, lines, total_minor, currency, payment_method, cancel_reason, \
+            "SELECT id, user_id, status, lines, total_minor, currency, address_id, payment_method, cancel_reason, \
              cancel_requested, created_at, updated_at FROM orders ",
             $rest
         )
     };
 }
+
+macro_rules! select_page {
+    ($whose:literal) => {
+        concat!(
+            select!("WHERE id >= $1 AND id < $2 AND ($3::text IS NULL OR status = $3)"),
+            " AND ($4::timestamptz IS NULL OR created_at >= $4) AND ($5::timestamptz IS NULL OR created_at < $5) ",
+            $whose,
+            " ORDER BY id DESC LIMIT $6"
+        )
+    };
+}
+
+const OF_USER: &str = select_page!("AND user_id = $7");
+const OF_ALL: &str = select_page!("");
+
+/// Years in which an order may have been placed.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
 
 /// Answers questions about orders.
 pub(crate) struct Queries {
@@ -40,27 +59,21 @@ pub(crate) struct Queries {
     shutdown: CancellationToken,
 }
 
-/// Which of a user's orders, the newest first.
-#[derive(Debug, Clone, Copy)]
+/// Which orders, the newest first.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Page {
+    /// Only this user's; of all users otherwise.
+    pub of: Option<UserId>,
     /// Only those that stand so.
     pub status: Option<OrderStatus>,
+    /// Only those placed at this moment or later.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only those placed before this moment.
+    pub created_before: Option<DateTime<Utc>>,
     /// Those older than this one.
     pub after: Option<OrderId>,
     /// At most so many.
     pub limit: u32,
-}
-
-/// One thing that happened to an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Happening {
-    pub sequence: u64,
-    pub at: DateTime<Utc>,
-    pub event: String,
-    /// In plain words.
-    pub text: String,
-    /// Who did it.
-    pub actor: String,
 }
 
 impl Queries {
@@ -95,7 +108,7 @@ impl Queries {
         // Before the look: an end in between is not missed.
         let waiter = self.waiters.register(id);
         let order = self.order(id, caller).await?;
-        let Some(waiter) = waiter.filter(|_| order.status == OrderStatus::Pending && !wait.is_zero()) else {
+        let Some(mut waiter) = waiter.filter(|_| order.status == OrderStatus::Pending && !wait.is_zero()) else {
             return Ok(order);
         };
         tokio::select! {
@@ -106,60 +119,80 @@ impl Queries {
         self.order(id, caller).await
     }
 
-    /// A page of the user's orders, the newest first, and whether there are more.
-    pub async fn orders_of(&self, user: UserId, page: Page) -> Result<(Vec<Placed>, bool), Error> {
+    /// A page of orders, the newest first, and whether there are more.
+    pub async fn orders(&self, page: Page) -> Result<(Vec<Placed>, bool), Error> {
         self.progress.caught_up().await;
-        let rows: Vec<OrderRow> = sqlx::query_as(select!(
-            "WHERE user_id = $1 AND id < $2 AND ($3::text IS NULL OR status = $3) ORDER BY id DESC LIMIT $4"
-        ))
-        .bind(user.0)
-        .bind(page.after.map_or(Uuid::max(), |order| order.0))
-        .bind(page.status.map(OrderStatus::as_str))
-        .bind(i64::from(page.limit) + 1)
-        .fetch_all(&self.pool)
-        .await?;
+        let (from, to) = page.ids();
+        let query = sqlx::query_as(if page.of.is_some() { OF_USER } else { OF_ALL })
+            .bind(from)
+            .bind(to)
+            .bind(page.status.map(OrderStatus::as_str))
+            .bind(page.created_after)
+            .bind(page.created_before)
+            .bind(i64::from(page.limit) + 1);
+        let query = match page.of {
+            Some(user) => query.bind(user.0),
+            None => query,
+        };
+        let rows: Vec<OrderRow> = query.fetch_all(&self.pool).await?;
         let more = rows.len() > page.limit as usize;
         Ok((rows.into_iter().take(page.limit as usize).map(|row| row.0).collect(), more))
     }
 
     /// What happened to an order that the caller may see, from its events.
     pub async fn history(&self, id: OrderId, caller: &Identity) -> Result<Vec<Happening>, Error> {
-        let stream = (StreamId::of::<Order>(id.to_string()), 0);
-        let recorded = self.store.load(&[stream]).await?.pop().unwrap_or_default();
-        let mut happenings = Vec::with_capacity(recorded.len());
-        for recorded in recorded {
-            let event = recorded.decode::<Order>()?;
-            if let Event::OrderPlaced { user_id, .. } = &event
-                && !caller.may_see(*user_id)
-            {
-                return Err(Error::no_such_order());
-            }
-            let (at, text) = in_words(&event);
-            happenings.push(Happening {
-                sequence: recorded.sequence,
-                at,
-                event: recorded.event_type,
-                text,
-                actor: recorded.metadata.actor,
-            });
-        }
-        if happenings.is_empty() { Err(Error::no_such_order()) } else { Ok(happenings) }
+        let mut timeline = Timeline::default();
+        let happenings = timeline.read(self.store.as_ref(), id).await?;
+        let visible = timeline.order().is_some_and(|order| caller.may_see(order.user_id));
+        if visible { Ok(happenings) } else { Err(Error::no_such_order()) }
     }
 }
 
-fn in_words(event: &Event) -> (DateTime<Utc>, String) {
-    match event {
-        Event::OrderPlaced { lines, total, payment_method, at, .. } => {
-            let lines = if lines.len() == 1 { "1 line".to_owned() } else { format!("{} lines", lines.len()) };
-            (*at, format!("The order was placed: {lines}, {total} in all, to be paid with {payment_method}"))
+impl Page {
+    /// The most orders of one page.
+    pub const LIMIT_MAX: u32 = 200;
+    /// Where nothing is said.
+    pub const LIMIT_DEFAULT: u32 = 50;
+
+    /// The page, if it can be asked for.
+    pub fn checked(self) -> Result<Self, Error> {
+        for (field, at) in [("created_after", self.created_after), ("created_before", self.created_before)] {
+            if at.is_some_and(|at| !YEARS.contains(&at.year())) {
+                return Err(Error::invalid(field, "must be a moment of the years 1970 to 9999"));
+            }
         }
-        Event::CancellationRequested { reason: Some(reason), at, .. } => {
-            (*at, format!("Its cancellation was asked for: {reason}"))
+        if (1..=Self::LIMIT_MAX).contains(&self.limit) {
+            Ok(self)
+        } else {
+            Err(Error::invalid("limit", format!("must be 1 to {}", Self::LIMIT_MAX)))
         }
-        Event::CancellationRequested { reason: None, at, .. } => (*at, "Its cancellation was asked for".to_owned()),
-        Event::OrderConfirmed { total, at, .. } => (*at, format!("The order is confirmed: {total} was paid")),
-        Event::OrderCancelled { reason, at, .. } => (*at, format!("The order is cancelled: {reason}")),
     }
+
+    /// Whose orders the caller may list: their own; an administrator, all or one customer's.
+    pub fn whose(caller: &Identity, all: bool, customer: Option<UserId>) -> Result<Option<UserId>, Error> {
+        match customer {
+            Some(_) if all => Err(Error::invalid("customer_id", "cannot be given beside all")),
+            None if !all => Ok(Some(caller.user_id)),
+            Some(customer) if caller.may_see(customer) => Ok(Some(customer)),
+            None if caller.is_admin() => Ok(None),
+            _ => Err(Error::NotYours),
+        }
+    }
+
+    /// Ids contain the time at which they were made, shortly before the order was placed: those that the page's times
+    /// leave, with a minute to spare, and its cursor.
+    fn ids(&self) -> (Uuid, Uuid) {
+        let spare = TimeDelta::minutes(1);
+        let from = self.created_after.map_or(Uuid::nil(), |at| first_id_of(at - spare));
+        let to = self.created_before.map_or(Uuid::max(), |at| first_id_of(at + spare));
+        (from, self.after.map_or(to, |after| to.min(after.0)))
+    }
+}
+
+/// No UUIDv7 made at this moment or later is below it.
+fn first_id_of(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or_default().min((1 << 48) - 1);
+    Uuid::from_u128(u128::from(millis) << 80)
 }
 
 /// A row of the read model as the order that it stands for.
@@ -174,6 +207,7 @@ impl FromRow<'_, PgRow> for OrderRow {
             user_id: UserId(row.try_get("user_id")?),
             lines,
             total: Money::new(row.try_get("total_minor")?, currency),
+            address_id: row.try_get::<Option<Uuid>, _>("address_id")?.map(AddressId),
             payment_method: parsed(row, "payment_method")?,
             status: parsed(row, "status")?,
             cancellation_requested: row.try_get("cancel_requested")?,
@@ -192,4 +226,24 @@ fn parsed<T: std::str::FromStr<Err: std::error::Error + Send + Sync + 'static>>(
 ) -> sqlx::Result<T> {
     let text: &str = row.try_get(column)?;
     text.parse().map_err(|error| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(error) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ids_of_a_page_contain_its_times() {
+        let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let made = |seconds: i64| first_id_of(at + TimeDelta::seconds(seconds));
+        let page = Page { created_after: Some(at), created_before: Some(at + TimeDelta::hours(1)), ..Page::default() };
+        let (from, to) = page.ids();
+        assert!(made(-61) < from && from <= made(-60) && made(3_659) < to && to <= made(3_660));
+        let after = Some(OrderId(made(5)));
+        assert_eq!(Page { after, ..page }.ids().1, made(5));
+        assert_eq!(Page { after: Some(OrderId(made(9_999))), ..page }.ids().1, to);
+        assert_eq!(Page::default().ids(), (Uuid::nil(), Uuid::max()));
+        let long_ago = DateTime::from_timestamp(-1, 0).unwrap();
+        assert_eq!(first_id_of(long_ago), Uuid::nil());
+    }
 }

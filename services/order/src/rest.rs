@@ -3,24 +3,29 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kernel::OrderId;
-use poem_openapi::param::{Path, Query};
+use chrono::{DateTime, Utc};
+use domain::order::Placed;
+use kernel::{OrderId, UserId};
+use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{ApiResponse, OpenApi};
+use poem_openapi::{ApiResponse, OpenApi, Tags};
 use sqlx::PgPool;
 use uuid::Uuid;
-use web::auth::Bearer;
-use web::{App, Problem, RequestContext};
+use web::auth::{Bearer, Identity};
+use web::{Answered, App, Idempotency, IdempotencyKey, Problem, RequestContext};
 
-use crate::commands::{self, Orders, Wanted};
+use crate::commands::{self, By, Orders, Wanted};
 use crate::error::Error;
 use crate::queries::{Page, Queries};
+use crate::watch::Watches;
 
 mod bodies;
 mod optional;
+mod stream;
 
 use bodies::{CancelOrder, CreateOrder, Happening, Order, OrderPage, Status};
 use optional::OptionalJson;
+use stream::Happenings;
 
 /// The longest that one may wait for an order's end.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -30,17 +35,14 @@ const NAME: &str = "order-service";
 const TITLE: &str = "Sagashop orders";
 
 /// The service's HTTP side.
-pub(crate) fn app(orders: Arc<Orders>, queries: Arc<Queries>, pool: PgPool) -> App {
-    App::new(NAME, TITLE, Api { orders, queries }).timeout("/orders/{id}", WAIT_MAX + WAIT_MARGIN).check(
-        "database",
-        move || {
-            let pool = pool.clone();
-            async move {
-                sqlx::query("SELECT 1").execute(&pool).await?;
-                Ok(())
-            }
-        },
-    )
+pub(crate) fn app(api: Api, pool: PgPool) -> App {
+    App::new(NAME, TITLE, api).timeout("/orders/{id}", WAIT_MAX + WAIT_MARGIN).check("database", move || {
+        let pool = pool.clone();
+        async move {
+            sqlx::query("SELECT 1").execute(&pool).await?;
+            Ok(())
+        }
+    })
 }
 
 /// The OpenAPI document, as JSON.
@@ -48,9 +50,17 @@ pub fn openapi() -> String {
     web::document::<Api>(TITLE)
 }
 
-struct Api {
-    orders: Arc<Orders>,
-    queries: Arc<Queries>,
+pub(crate) struct Api {
+    pub orders: Arc<Orders>,
+    pub queries: Arc<Queries>,
+    pub watches: Arc<Watches>,
+    pub keys: Idempotency,
+}
+
+#[derive(Tags)]
+enum Tag {
+    /// Placing orders, cancelling them, and seeing what becomes of them.
+    Orders,
 }
 
 #[derive(ApiResponse)]
@@ -65,6 +75,12 @@ enum Created {
     ),
 }
 
+impl Created {
+    fn of(order: &Placed) -> Self {
+        Self::Order(Json(Order::from(order)), format!("/orders/{}", order.order_id))
+    }
+}
+
 #[derive(ApiResponse)]
 enum Accepted {
     /// The cancellation was asked for; whether it still comes in time is decided from here on.
@@ -72,42 +88,74 @@ enum Accepted {
     Order(Json<Order>),
 }
 
-#[OpenApi]
+impl Accepted {
+    fn of(order: &Placed) -> Self {
+        Self::Order(Json(Order::from(order)))
+    }
+}
+
+#[OpenApi(tag = "Tag::Orders")]
 impl Api {
     /// Place an order
     ///
-    /// Of one product (`product_id`, `quantity`) or of several (`lines`), at the catalogue's present prices.
-    #[oai(path = "/orders", method = "post")]
+    /// Of one product (`product_id`, `quantity`) or of several (`lines`), at the catalogue's present prices. It is
+    /// `pending` until it is paid and its stock is taken; `GET /orders/{id}?wait=5s` waits for that.
+    #[oai(path = "/orders", method = "post", operation_id = "createOrder")]
     async fn create(
         &self,
         caller: Bearer,
         context: RequestContext,
+        /// Any text of your own. Sent again with the same key and body, the order is placed once and answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Json<CreateOrder>,
-    ) -> Result<Created, Problem> {
+    ) -> Result<Answered<Created>, Problem> {
         let Json(body) = body;
         commands::own(body.user_id, &caller.0)?;
-        let order = self.orders.place(wanted(&body)?, &caller.0, &context).await?;
-        let location = format!("/orders/{}", order.order_id);
-        Ok(Created::Order(Json(Order::from(&order)), location))
+        let wanted = wanted(&body)?;
+        let by = by(&caller.0, &context);
+        let place = |ticket: web::Ticket| async move {
+            let answering = |order: &Placed| ticket.answer(|| Created::of(order));
+            Ok::<_, Problem>(Created::of(&self.orders.place(wanted, by, &answering).await?))
+        };
+        self.keys.once(&key, Some(&caller.0), place).await
     }
 
-    /// List my orders
+    /// List orders
     ///
-    /// The newest first. `next` is the cursor of the next page; there is none behind the last.
-    #[oai(path = "/orders", method = "get")]
+    /// Your own, the newest first. `next` is the cursor of the next page; there is none behind the last. Administrators
+    /// may list everybody's (`all`) or one customer's (`customer_id`).
+    #[oai(path = "/orders", method = "get", operation_id = "listOrders")]
+    #[allow(clippy::too_many_arguments)]
     async fn list(
         &self,
         caller: Bearer,
         /// Only orders that stand so.
         status: Query<Option<Status>>,
+        /// Only those placed at this moment or later.
+        created_after: Query<Option<DateTime<Utc>>>,
+        /// Only those placed before this moment.
+        created_before: Query<Option<DateTime<Utc>>>,
         /// How many.
         #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u32>,
         /// The cursor that the page before gave.
         after: Query<Option<Uuid>>,
+        /// Administrators only: everybody's orders.
+        #[oai(default)]
+        all: Query<bool>,
+        /// Administrators only: the orders of this customer.
+        customer_id: Query<Option<Uuid>>,
     ) -> Result<Json<OrderPage>, Problem> {
-        let page = Page { status: status.0.map(Into::into), after: after.0.map(OrderId), limit: limit.0 };
-        let (orders, more) = self.queries.orders_of(caller.0.user_id, page).await?;
+        let page = Page {
+            of: Page::whose(&caller.0, all.0, customer_id.0.map(UserId))?,
+            status: status.0.map(Into::into),
+            created_after: created_after.0,
+            created_before: created_before.0,
+            after: after.0.map(OrderId),
+            limit: limit.0,
+        };
+        let (orders, more) = self.queries.orders(page.checked()?).await?;
         let next = orders.last().filter(|_| more).map(|order| order.order_id.0);
         Ok(Json(OrderPage { orders: orders.iter().map(Order::from).collect(), next }))
     }
@@ -116,10 +164,11 @@ impl Api {
     ///
     /// With `wait` the answer comes as soon as the order has ended, confirmed or cancelled, and as it stands when the
     /// wait is over.
-    #[oai(path = "/orders/:id", method = "get")]
+    #[oai(path = "/orders/:id", method = "get", operation_id = "getOrder")]
     async fn get(
         &self,
         caller: Bearer,
+        /// The order.
         id: Path<Uuid>,
         /// Such as `5s` or `500ms`; 30 s at most.
         wait: Query<Option<String>>,
@@ -135,37 +184,74 @@ impl Api {
     /// Read an order's history
     ///
     /// What happened to it, the earliest first, in plain words.
-    #[oai(path = "/orders/:id/history", method = "get")]
-    async fn history(&self, caller: Bearer, id: Path<Uuid>) -> Result<Json<Vec<Happening>>, Problem> {
+    #[oai(path = "/orders/:id/history", method = "get", operation_id = "getOrderHistory")]
+    async fn history(
+        &self,
+        caller: Bearer,
+        /// The order.
+        id: Path<Uuid>,
+    ) -> Result<Json<Vec<Happening>>, Problem> {
         let happenings = self.queries.history(OrderId(id.0), &caller.0).await?;
         Ok(Json(happenings.into_iter().map(Happening::from).collect()))
+    }
+
+    /// Watch an order
+    ///
+    /// Server-sent events: what happened to the order, and what happens from here on, until it has ended. Each event's id
+    /// is its sequence: whoever comes again with `Last-Event-ID` misses nothing and gets nothing twice. 204 tells that
+    /// the order has ended and nothing is left to be told. A stream lasts five minutes at most.
+    #[oai(path = "/orders/:id/events", method = "get", operation_id = "watchOrder")]
+    async fn events(
+        &self,
+        caller: Bearer,
+        /// The order.
+        id: Path<Uuid>,
+        /// The id of the last event that was received.
+        #[oai(name = "Last-Event-ID")]
+        after: Header<Option<u64>>,
+    ) -> Result<Happenings, Problem> {
+        let happenings = self.watches.open(OrderId(id.0), after.0.unwrap_or_default(), &caller.0).await?;
+        Ok(happenings.map_or(Happenings::Ended, Happenings::of))
     }
 
     /// Ask for an order's cancellation
     ///
     /// Before the payment everything is undone; after it the money is paid back.
-    #[oai(path = "/orders/:id/cancel", method = "post")]
+    #[oai(path = "/orders/:id/cancel", method = "post", operation_id = "cancelOrder")]
     async fn cancel(
         &self,
         caller: Bearer,
         context: RequestContext,
+        /// The order.
         id: Path<Uuid>,
+        /// Any text of your own. Sent again with the same key and body, it is asked for once and answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: OptionalJson<CancelOrder>,
-    ) -> Result<Accepted, Problem> {
+    ) -> Result<Answered<Accepted>, Problem> {
         let reason = body.0.and_then(|body| body.reason);
-        let order = self.orders.cancel(OrderId(id.0), reason.as_deref(), &caller.0, &context).await?;
-        Ok(Accepted::Order(Json(Order::from(&order))))
+        let by = by(&caller.0, &context);
+        let cancel = |ticket: web::Ticket| async move {
+            let answering = |order: &Placed| ticket.answer(|| Accepted::of(order));
+            Ok::<_, Problem>(Accepted::of(&self.orders.cancel(OrderId(id.0), reason.as_deref(), by, &answering).await?))
+        };
+        self.keys.once(&key, Some(&caller.0), cancel).await
     }
 }
 
+/// The framework gives a request all the time that its route has.
+fn by<'a>(caller: &'a Identity, context: &'a RequestContext) -> By<'a> {
+    By { caller, context, deadline: None }
+}
+
 fn limit_default() -> u32 {
-    50
+    Page::LIMIT_DEFAULT
 }
 
 /// The body is one of two forms, never both.
 fn wanted(body: &CreateOrder) -> Result<Wanted, Error> {
     let payment_method = body.payment_method.as_deref();
-    match (&body.lines, body.product_id, body.quantity) {
+    let wanted = match (&body.lines, body.product_id, body.quantity) {
         (Some(lines), None, None) => {
             let lines = lines.iter().map(|line| (line.product_id, line.quantity)).collect::<Vec<_>>();
             Wanted::lines(&lines, payment_method)
@@ -175,7 +261,8 @@ fn wanted(body: &CreateOrder) -> Result<Wanted, Error> {
         (None, Some(product), Some(quantity)) => Wanted::product(product, quantity, payment_method),
         (None, None, _) => Err(Error::invalid("product_id", "is required, or lines instead")),
         (None, Some(_), None) => Err(Error::invalid("quantity", "is required")),
-    }
+    };
+    Ok(wanted?.to(body.address_id))
 }
 
 fn read_wait(text: &str) -> Result<Duration, Error> {
@@ -210,7 +297,10 @@ mod tests {
     fn the_document_can_be_had_without_a_service() {
         let document = serde_json::from_str::<serde_json::Value>(&openapi()).unwrap();
         let paths = document["paths"].as_object().unwrap().keys().collect::<Vec<_>>();
-        assert_eq!(paths, ["/orders", "/orders/{id}", "/orders/{id}/cancel", "/orders/{id}/history"]);
+        assert_eq!(
+            paths,
+            ["/orders", "/orders/{id}", "/orders/{id}/cancel", "/orders/{id}/events", "/orders/{id}/history"]
+        );
         assert_eq!(document["paths"]["/orders/{id}/cancel"]["post"]["requestBody"]["required"], false);
     }
 }

@@ -77,12 +77,14 @@ impl<'a> Walk<'a> {
         for name in required.iter().filter_map(Value::as_str).filter(|name| value[*name].is_null()) {
             self.report(&path(name), "is required", false);
         }
+        // A map has a schema there.
+        let closed = matches!(schema["additionalProperties"], Value::Null | Value::Bool(false));
         for (name, value) in value.as_object().into_iter().flatten() {
             match properties.get(name) {
                 // Nothing stands for nothing: what is required was reported above.
                 Some(_) if value.is_null() => {}
                 Some(property) => self.check(property, value, &path(name)),
-                None if schema["additionalProperties"].is_null() => self.report(&path(name), "unknown field", true),
+                None if closed => self.report(&path(name), "unknown field", true),
                 None => {}
             }
         }

@@ -1,15 +1,16 @@
 //! What stands in requests and answers.
 
 use domain::order::{self, OrderStatus, Placed};
+use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 use web::{Amount, Text, Timestamp};
 
-use crate::queries;
+use crate::timeline;
 
 /// An order as it is asked for: `product_id` and `quantity`, or `lines`.
 #[derive(Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none, example)]
 pub(super) struct CreateOrder {
     /// The product, of an order of one product.
     pub product_id: Option<Uuid>,
@@ -19,10 +20,26 @@ pub(super) struct CreateOrder {
     /// An order of several products, each in one line.
     #[oai(validator(min_items = 1, max_items = 100))]
     pub lines: Option<Vec<CreateLine>>,
+    /// Where it goes: an entry of your address book.
+    pub address_id: Option<Uuid>,
     /// The payment provider's token; `tok_ok` when left out.
     pub payment_method: Option<Text>,
     /// Your own id, if you like.
     pub user_id: Option<Uuid>,
+}
+
+impl Example for CreateOrder {
+    /// Two of the first product of the catalogue that a new shop begins with.
+    fn example() -> Self {
+        Self {
+            product_id: Some(Uuid::from_u128(0x0189_0000_0000_7000_8000_0000_0000_0001)),
+            quantity: Some(2),
+            lines: None,
+            address_id: None,
+            payment_method: Some("tok_ok".into()),
+            user_id: None,
+        }
+    }
 }
 
 /// So many of one product.
@@ -38,11 +55,17 @@ pub(super) struct CreateLine {
 
 /// A wish to cancel.
 #[derive(Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, example)]
 pub(super) struct CancelOrder {
     /// Why.
     #[oai(validator(max_length = 200))]
     pub reason: Option<Text>,
+}
+
+impl Example for CancelOrder {
+    fn example() -> Self {
+        Self { reason: Some("changed my mind".into()) }
+    }
 }
 
 /// Where an order stands.
@@ -97,6 +120,8 @@ pub(super) struct Order {
     pub total_price: Amount,
     /// Of all amounts: ISO 4217.
     pub currency: String,
+    /// Where it goes: an entry of the customer's address book.
+    pub address_id: Option<Uuid>,
     /// The token that is charged.
     pub payment_method: String,
     /// Whether the customer asked to cancel it.
@@ -141,6 +166,8 @@ pub(super) struct Happening {
     pub event: String,
     /// What happened, in plain words.
     pub text: String,
+    /// Where the order stands after it.
+    pub status: Status,
     /// Who did it: `user:<id>` or `service:<name>`.
     pub actor: String,
 }
@@ -157,6 +184,7 @@ impl From<&Placed> for Order {
             status: order.status.into(),
             total_price: order.total.into(),
             currency: order.total.currency.code().to_owned(),
+            address_id: order.address_id.map(|address| address.0),
             payment_method: order.payment_method.as_str().to_owned(),
             cancel_requested: order.cancellation_requested,
             cancel_reason: order.cancel_reason.as_ref().map(|reason| reason.as_str().to_owned()),
@@ -172,9 +200,9 @@ impl From<&order::OrderLine> for Line {
     }
 }
 
-impl From<queries::Happening> for Happening {
-    fn from(happening: queries::Happening) -> Self {
-        let queries::Happening { sequence, at, event, text, actor } = happening;
-        Self { sequence, at: at.into(), event, text, actor }
+impl From<timeline::Happening> for Happening {
+    fn from(happening: timeline::Happening) -> Self {
+        let timeline::Happening { sequence, at, event, text, status, actor } = happening;
+        Self { sequence, at: at.into(), event, text, status: status.into(), actor }
     }
 }

@@ -1,11 +1,15 @@
 //! A product service with a fixed catalogue.
 
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
 use proto::product::product_service_server::{ProductService, ProductServiceServer};
 use proto::product::{
-    CheckAvailabilityRequest, CheckAvailabilityResponse, GetProductRequest, Product, QuoteRequest, QuoteResponse,
-    QuotedLine,
+    CheckAvailabilityRequest, CheckAvailabilityResponse, GetProductRequest, ListProductsRequest, ListProductsResponse,
+    Product, QuoteRequest, QuoteResponse, QuotedLine,
 };
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
@@ -24,6 +28,17 @@ pub const IMPORTED: Uuid = Uuid::from_u128(4);
 /// Asking for it is never answered.
 pub const RIDDLE: Uuid = Uuid::from_u128(5);
 
+/// Asking for it takes until somebody permits it.
+pub const BESPOKE: Uuid = Uuid::from_u128(6);
+
+/// The askings for [`BESPOKE`] that may be answered.
+static PERMITS: LazyLock<Mutex<HashMap<i64, Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+
+/// The permits of the askings for so many [`BESPOKE`]: none at first.
+pub fn permits(quantity: i64) -> Arc<Semaphore> {
+    Arc::clone(PERMITS.lock().unwrap().entry(quantity).or_insert_with(|| Arc::new(Semaphore::new(0))))
+}
+
 struct Catalogue;
 
 /// Serves the catalogue and says where.
@@ -37,7 +52,7 @@ pub async fn serve(shutdown: CancellationToken) -> String {
 
 fn entry(id: Uuid) -> Option<(&'static str, &'static str, i64)> {
     match id {
-        LAPTOP => Some(("999.99", "EUR", 50)),
+        LAPTOP | BESPOKE => Some(("999.99", "EUR", 50)),
         MOUSE => Some(("25.50", "EUR", 1_000_000)),
         PALACE => Some(("90000000000000000.00", "EUR", 1_000_000)),
         IMPORTED => Some(("5.00", "USD", 50)),
@@ -59,12 +74,19 @@ impl ProductService for Catalogue {
         Err(Status::unimplemented("orders ask for quotes"))
     }
 
+    async fn list_products(&self, _: Request<ListProductsRequest>) -> Result<Response<ListProductsResponse>, Status> {
+        Err(Status::unimplemented("orders ask for quotes"))
+    }
+
     async fn quote(&self, request: Request<QuoteRequest>) -> Result<Response<QuoteResponse>, Status> {
         let mut lines = Vec::new();
         for line in request.into_inner().lines {
             let id = line.product_id.parse().unwrap();
             if id == RIDDLE {
                 std::future::pending::<()>().await;
+            }
+            if id == BESPOKE {
+                permits(line.quantity).acquire().await.unwrap().forget();
             }
             let found = entry(id);
             let stock = found.map_or(0, |(_, _, stock)| stock);

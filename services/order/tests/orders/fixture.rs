@@ -31,6 +31,7 @@ pub struct Shop {
     pub grpc: String,
     pub database: TestDatabase,
     broker: MemoryBroker,
+    product_grpc: String,
     signer: TokenSigner,
     client: Client,
     shutdown: CancellationToken,
@@ -48,7 +49,47 @@ pub struct User {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    /// Null where there is none.
     pub body: Value,
+}
+
+/// One running instance of the service.
+struct Instance {
+    http: String,
+    grpc: String,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Instance {
+    async fn start(
+        database: &TestDatabase,
+        broker: &MemoryBroker,
+        product_grpc: String,
+        signer: &TokenSigner,
+        shutdown: &CancellationToken,
+    ) -> Self {
+        let deps = runtime::Deps {
+            gate: None,
+            pool: database.pool.clone(),
+            broker: Arc::new(broker.clone()),
+            clock: event_store::clock::system(),
+            partitions: PARTITIONS,
+            lease: Duration::from_secs(10),
+            shutdown: shutdown.clone(),
+        };
+        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
+        let config = Config { product_grpc, currency: Currency::EUR, edge: web::EdgeOptions::default() };
+        let listeners = Listeners { http, grpc: Some(grpc) };
+        let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(signer)).await.unwrap();
+        Self {
+            http: format!("http://{http_address}"),
+            grpc: grpc_address.to_string(),
+            running: tokio::spawn(service.run_until_stopped()),
+        }
+    }
 }
 
 impl Answer {
@@ -76,33 +117,26 @@ impl Shop {
         let broker = MemoryBroker::default();
         let all = topics::ALL.map(|topic| (topic.to_owned(), PARTITIONS));
         broker.ensure_topics(&all).await.unwrap();
-        let deps = runtime::Deps {
-            gate: None,
-            pool: database.pool.clone(),
-            broker: Arc::new(broker.clone()),
-            clock: event_store::clock::system(),
-            partitions: PARTITIONS,
-            lease: Duration::from_secs(10),
-            shutdown: shutdown.clone(),
-        };
         let signer = TokenSigner::from_seed(&[7; 32], "test").unwrap();
-        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
-        let config = Config { product_grpc, currency: Currency::EUR, edge: web::EdgeOptions::default() };
-        let listeners = Listeners { http, grpc: Some(grpc) };
-        let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(&signer)).await.unwrap();
+        let instance = Instance::start(&database, &broker, product_grpc.clone(), &signer, &shutdown).await;
         Self {
-            http: format!("http://{http_address}"),
-            grpc: grpc_address.to_string(),
+            http: instance.http,
+            grpc: instance.grpc,
             database,
             broker,
+            product_grpc,
             signer,
             client: web::http_client().build().expect("a client"),
-            running: tokio::spawn(service.run_until_stopped()),
+            running: instance.running,
             _guard: shutdown.clone().drop_guard(),
             shutdown,
         }
+    }
+
+    /// A second instance of the service on the same database: where it answers HTTP.
+    pub async fn twin(&self) -> String {
+        let Self { database, broker, product_grpc, signer, shutdown, .. } = self;
+        Instance::start(database, broker, product_grpc.clone(), signer, shutdown).await.http
     }
 
     /// Ends the service and waits for it.
@@ -131,9 +165,29 @@ impl Shop {
     }
 
     pub async fn send(&self, method: Method, user: Option<&User>, path: &str, body: Option<String>) -> Answer {
-        let mut request = self.client.request(method, format!("{}{path}", self.http));
+        self.send_to(&self.http, method, user, path, body, None).await
+    }
+
+    /// As [`Shop::post`], with an idempotency key, to an instance of the service.
+    pub async fn post_once(&self, instance: &str, user: &User, path: &str, body: &Value, key: &str) -> Answer {
+        self.send_to(instance, Method::POST, Some(user), path, Some(body.to_string()), Some(key)).await
+    }
+
+    async fn send_to(
+        &self,
+        instance: &str,
+        method: Method,
+        user: Option<&User>,
+        path: &str,
+        body: Option<String>,
+        key: Option<&str>,
+    ) -> Answer {
+        let mut request = self.client.request(method, format!("{instance}{path}"));
         if let Some(user) = user {
             request = request.bearer_auth(&user.token);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
@@ -141,8 +195,9 @@ impl Shop {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status}: {text}"));
-        Answer { status, headers, body }
+        let json = if text.is_empty() { "null" } else { text.as_str() };
+        let body = serde_json::from_str(json).unwrap_or_else(|_| panic!("{status}: {text}"));
+        Answer { status, headers, text, body }
     }
 
     /// The orchestrator confirms an order.

@@ -7,3 +7,5 @@ mod fixture;
 mod grpc;
 mod placing;
 mod reading;
+mod repeating;
+mod watching;

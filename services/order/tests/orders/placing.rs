@@ -54,7 +54,10 @@ async fn an_order_of_several_lines_is_placed_at_the_catalogues_prices() {
     let shop = Shop::open().await;
     let user = shop.customer();
     let lines = json!([{ "product_id": LAPTOP, "quantity": 1 }, { "product_id": MOUSE, "quantity": 3 }]);
-    let body = json!({ "lines": lines, "payment_method": "tok_declined", "user_id": user.id });
+    let address = Uuid::now_v7();
+    let body = json!({
+        "lines": lines, "payment_method": "tok_declined", "user_id": user.id, "address_id": address,
+    });
     let answer = shop.post(&user, "/orders", &body).await;
     assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
     assert_eq!(answer.body["total_price"].to_string(), "1076.49");
@@ -62,6 +65,9 @@ async fn an_order_of_several_lines_is_placed_at_the_catalogues_prices() {
     assert_eq!(answer.body["lines"].as_array().unwrap().len(), 2);
     let (kind, message) = eventually(PATIENCE, || async { shop.published(answer.id()).await.pop() }).await;
     assert_eq!((kind.as_str(), message.get("product_id")), ("order_created", None));
+    assert_eq!((&answer.body["address_id"], &message["address_id"]), (&json!(address), &json!(address)));
+    let path = format!("/orders/{}", answer.id());
+    eventually(PATIENCE, || async { shop.get(&user, &path).await.body == answer.body }).await;
 
     let many = (0..100).map(|n| json!({ "product_id": Uuid::from_u128(SCREWS.as_u128() + n), "quantity": 1_000_000 }));
     let answer = shop.post(&user, "/orders", &json!({ "lines": many.collect::<Vec<_>>() })).await;
@@ -118,6 +124,7 @@ async fn bad_input_is_refused_by_name_and_nothing_is_stored() {
         (with("lines", json!([line(MOUSE, json!(1))])), 400, "product_id"),
         (with("user_id", json!(Uuid::now_v7())), 422, "user_id"),
         (with("user_id", json!(1)), 400, "user_id"),
+        (with("address_id", json!("home")), 400, "address_id"),
         (with("price", json!(0.01)), 422, "price"),
         (with("status", json!("confirmed")), 422, "status"),
         (with("role", json!("admin")), 422, "role"),

@@ -57,6 +57,47 @@ async fn ones_own_orders_are_listed_in_pages_the_newest_first() {
 }
 
 #[tokio::test]
+async fn orders_are_listed_by_time_and_by_administrators() {
+    let shop = Shop::open().await;
+    let (user, other, admin) = (shop.customer(), shop.customer(), shop.user(Role::Admin));
+    let mut placed = Vec::new();
+    for n in 1..=3 {
+        placed.push(place(&shop, &user, n).await);
+    }
+    let others = place(&shop, &other, 1).await.id();
+    let [third, second, first] = [2, 1, 0].map(|n: usize| placed[n].id());
+    eventually(PATIENCE, || async { ids(&shop.get(&admin, "/orders?all=true").await.body).len() == 4 }).await;
+    let at = |n: usize| placed[n].body["created_at"].as_str().unwrap();
+    for (caller, query, expected) in [
+        (&user, format!("created_after={}", at(1)), vec![third, second]),
+        (&user, format!("created_before={}", at(1)), vec![first]),
+        (&user, format!("created_after={}&created_before={}", at(1), at(2)), vec![second]),
+        (&user, "created_before=1970-01-01T00:00:00Z".to_owned(), vec![]),
+        (&user, "created_after=9999-12-31T23:59:59Z".to_owned(), vec![]),
+        (&user, format!("customer_id={}", user.id), vec![third, second, first]),
+        (&admin, "all=true&status=pending".to_owned(), vec![others, third, second, first]),
+        (&admin, "all=true&limit=2".to_owned(), vec![others, third]),
+        (&admin, format!("all=true&after={third}"), vec![second, first]),
+        (&admin, format!("customer_id={}", other.id), vec![others]),
+        (&admin, String::new(), vec![]),
+    ] {
+        assert_eq!(ids(&shop.get(caller, &format!("/orders?{query}")).await.body), expected, "{query}");
+    }
+    for query in ["all=true".to_owned(), format!("customer_id={}", user.id), format!("all=true&after={first}")] {
+        assert_eq!(shop.get(&other, &format!("/orders?{query}")).await.status, StatusCode::FORBIDDEN, "{query}");
+    }
+    for (query, field) in [
+        ("created_after=yesterday".to_owned(), "created_after"),
+        ("created_before=-0001-01-01T00:00:00Z".to_owned(), "created_before"),
+        ("all=maybe".to_owned(), "all"),
+        (format!("all=true&customer_id={}", user.id), "customer_id"),
+    ] {
+        let refused = shop.get(&admin, &format!("/orders?{query}")).await;
+        assert_eq!((refused.status, refused.fields()), (StatusCode::BAD_REQUEST, vec![field]), "{query}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_is_its_owners_and_the_shops() {
     let shop = Shop::open().await;
     let (user, other, admin) = (shop.customer(), shop.customer(), shop.user(Role::Admin));

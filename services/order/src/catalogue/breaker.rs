@@ -1,0 +1,103 @@
+//! Spares a product service that fails: after many failures nobody asks it for a while.
+
+use std::time::Duration;
+
+use recloser::{AsyncRecloser, Recloser};
+use telemetry::metrics::{IntCounterVec, IntGaugeVec, counter_vec, gauge_vec};
+use tonic::Status;
+
+/// Half of the last so many calls failed: it opens.
+const WINDOW: usize = 20;
+/// So many calls decide whether it closes again.
+const PROBES: usize = 4;
+/// How long nobody asks before that.
+const OPEN_FOR: Duration = Duration::from_secs(2);
+const LABELS: [&str; 2] = ["order", "product"];
+
+/// A circuit breaker that judges the status of a gRPC call. Its state is the gauge `circuit_breaker_open`.
+pub(super) struct Breaker {
+    circuit: AsyncRecloser,
+    open: IntGaugeVec,
+    calls: IntCounterVec,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It was not asked: it has failed too often just now.
+    Open,
+    /// What it said.
+    Status(Status),
+}
+
+impl Breaker {
+    pub fn new() -> Self {
+        let open = gauge_vec("circuit_breaker_open", "1 while calls are rejected unasked.", &["service", "to"]);
+        let calls =
+            counter_vec("circuit_breaker_calls_total", "Calls by what came of them.", &["service", "to", "outcome"]);
+        open.with_label_values(&LABELS).set(0);
+        let circuit =
+            Recloser::custom().error_rate(0.5).closed_len(WINDOW).half_open_len(PROBES).open_wait(OPEN_FOR).build();
+        Self { circuit: circuit.into(), open, calls }
+    }
+
+    /// Makes the call unless the circuit is open. `fails` tells which statuses speak of a service in trouble; all others
+    /// are answers.
+    pub async fn call<T>(
+        &self,
+        fails: impl Fn(&Status) -> bool,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Failure> {
+        let (outcome, result) = match self.circuit.call_with(|status: &Status| fails(status), call).await {
+            Ok(answer) => ("answered", Ok(answer)),
+            Err(recloser::Error::Rejected) => ("rejected", Err(Failure::Open)),
+            Err(recloser::Error::Inner(status)) if fails(&status) => ("failed", Err(Failure::Status(status))),
+            Err(recloser::Error::Inner(status)) => ("answered", Err(Failure::Status(status))),
+        };
+        let [service, to] = LABELS;
+        self.calls.with_label_values(&[service, to, outcome]).inc();
+        let open = self.open.with_label_values(&LABELS);
+        match outcome {
+            "answered" => open.set(0),
+            "rejected" if open.get() == 0 => {
+                open.set(1);
+                tracing::warn!("the product service fails: it is not asked for a while");
+            }
+            _ => {}
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use tonic::Code;
+
+    use super::*;
+
+    async fn call(breaker: &Breaker, code: Code) -> Result<(), Failure> {
+        let answer = if code == Code::Ok { Ok(()) } else { Err(Status::new(code, "test")) };
+        breaker.call(|status| status.code() == Code::Unavailable, ready(answer)).await
+    }
+
+    #[tokio::test]
+    async fn failures_open_it_and_answers_do_not() {
+        let breaker = Breaker::new();
+        for _ in 0..10 * WINDOW {
+            for code in [Code::NotFound, Code::InvalidArgument] {
+                assert!(matches!(call(&breaker, code).await, Err(Failure::Status(_))));
+            }
+        }
+        let mut failed = 0;
+        while !matches!(call(&breaker, Code::Unavailable).await, Err(Failure::Open)) {
+            failed += 1;
+            assert!(failed <= WINDOW, "it never opens");
+        }
+        assert_eq!(breaker.open.with_label_values(&LABELS).get(), 1);
+        assert!(matches!(call(&breaker, Code::Ok).await, Err(Failure::Open)), "nobody asks now");
+        testkit::eventually(Duration::from_secs(20), || async { call(&breaker, Code::Ok).await.is_ok() }).await;
+        assert_eq!(breaker.open.with_label_values(&LABELS).get(), 0);
+    }
+}
