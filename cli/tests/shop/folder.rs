@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use sagashop::ports::Role;
+use sagashop::ports::{GATEWAY_PORT, Role};
 use sagashop::postgres::{Options, Server};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 
 /// Where a shop lives.
@@ -51,6 +51,15 @@ impl Folder {
         let text: String = sqlx::query_scalar(&json).fetch_one(&mut connection).await.expect("answered");
         connection.close().await.expect("closed");
         serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// Executes one statement on a role's database: so many rows were affected.
+    pub async fn execute(&self, role: Role, sql: &str) -> u64 {
+        let options = self.server().await.options(role.database());
+        let mut connection = PgConnection::connect_with(&options).await.expect("connected");
+        let done = connection.execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.close().await.expect("closed");
+        done.rows_affected()
     }
 
     /// A number from a role's database.
@@ -105,7 +114,7 @@ fn free_offset() -> u16 {
         .map(|n| u16::try_from(10_960 + (start.wrapping_mul(7).wrapping_add(n) % 440) * 10).expect("small"));
     let found = candidates.by_ref().take(440).find(|offset| {
         let ports = Role::ALL.into_iter().flat_map(|role| [Some(role.http_port()), role.grpc_port()]).flatten();
-        ports.map(|port| port + offset).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        ports.chain([GATEWAY_PORT]).map(|port| port + offset).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
     });
     found.expect("free ports")
 }

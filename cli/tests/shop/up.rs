@@ -37,11 +37,16 @@ impl Up {
 
     /// The shop of this folder.
     pub async fn start_in(folder: Arc<Folder>, arguments: &[&str]) -> Self {
+        Self::start_with(folder, arguments, &[]).await
+    }
+
+    /// The same, with this in its environment.
+    pub async fn start_with(folder: Arc<Folder>, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         // A folder's later shops say it once more, in the same file.
         let said = || fs::read_to_string(folder.path().join("up.out")).unwrap_or_default();
         let times_ready = || said().matches("Sagashop is ready").count();
         let before = times_ready();
-        let mut process = Self::spawn(&folder, "up", arguments);
+        let mut process = Self::spawn_with(&folder, "up", arguments, environment);
         eventually(PATIENCE, async || {
             let ended = process.has_ended();
             assert!(ended.is_none(), "`up` ended with {ended:?}: {}", process.last_words());
@@ -53,12 +58,16 @@ impl Up {
 
     /// The process alone, ready or not.
     pub fn spawn(folder: &Folder, name: &str, arguments: &[&str]) -> Process {
-        let (data, offset) = (folder.data(), folder.offset.to_string());
-        let own = ["up", "--data-dir", data.to_str().expect("text"), "--port-offset", &offset];
-        Process::start(folder.path(), name, own.iter().chain(arguments), &[])
+        Self::spawn_with(folder, name, arguments, &[])
     }
 
-    fn accounts(&self) -> Accounts {
+    fn spawn_with(folder: &Folder, name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+        let (data, offset) = (folder.data(), folder.offset.to_string());
+        let own = ["up", "--data-dir", data.to_str().expect("text"), "--port-offset", &offset];
+        Process::start(folder.path(), name, own.iter().chain(arguments), environment)
+    }
+
+    pub fn accounts(&self) -> Accounts {
         Accounts::read(&self.folder.data()).expect("readable").expect("made at the start")
     }
 
