@@ -79,6 +79,8 @@ impl WebhookChannel {
             .dns_resolver(guard)
             .pool_idle_timeout(IDLE_FOR)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+            // As the documents write them: not every receiver knows that case does not matter.
+            .http1_title_case_headers()
             .user_agent(concat!("Sagashop-Webhooks/", env!("CARGO_PKG_VERSION")))
             .build()?;
         Ok(Self { client, commands, secrets, guard })

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use domain::notification::preferences::{self, Preferences};
 use domain::notification::webhook::{self, Settings, Webhook};
 use domain::notification::{self, Notification};
@@ -39,8 +39,9 @@ impl Desk {
         Self { commands, notifications, webhooks, subscribers }
     }
 
+    /// Now, as exactly as the database has it.
     fn now(&self) -> DateTime<Utc> {
-        self.commands.clock().now()
+        self.commands.clock().now().trunc_subsecs(6)
     }
 
     /// A request by this user, as the events' metadata will have it.
