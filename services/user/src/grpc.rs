@@ -18,12 +18,7 @@ use crate::rest;
 
 /// The service, its health, and what it consists of, for whoever has no .proto file.
 pub(crate) async fn routes(contacts: Contacts) -> anyhow::Result<Routes> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<UserServiceServer<Contacts>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .build_v1()?;
-    Ok(Routes::new(UserServiceServer::new(contacts)).add_service(health).add_service(reflection))
+    web::grpc::routes(UserServiceServer::new(contacts), proto::DESCRIPTORS).await
 }
 
 /// Answers where a user can be reached, to whoever shows a service token.

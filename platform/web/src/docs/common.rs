@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::schemas;
 use crate::problem::CONTENT_TYPE;
 
 /// The scheme's name in the documents; the extractors of [`crate::auth`] give it.
 const SCHEME: &str = "AccessToken";
-const SCHEME_SAYS: &str = "The access_token that POST /login answered.";
+const SCHEME_SAYS: &str = "The token that POST /login answered.";
 
 /// One answer that the edge, and not the operation, may give.
 struct Common {
@@ -61,6 +62,7 @@ pub(crate) fn completed(document: &str) -> String {
             complete(operation);
         }
     }
+    schemas::complete(&mut document);
     let responses = COMMON.iter().map(|common| (common.name.to_owned(), response(common)));
     document["components"]["responses"] = Value::Object(responses.collect());
     if let Some(scheme) = document["components"]["securitySchemes"][SCHEME].as_object_mut() {
