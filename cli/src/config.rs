@@ -62,8 +62,12 @@ fn list(headline: &str, faults: &[String]) -> String {
 /// All faults at once.
 pub fn accept(args: &crate::args::Args) -> anyhow::Result<()> {
     let faults: Vec<String> = faults(args).iter().map(ToString::to_string).collect();
+    refuse(&faults)
+}
+
+fn refuse(faults: &[String]) -> anyhow::Result<()> {
     if faults.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(Code::Usage, list("this is not fit for production, and does not start", &faults)).into())
+    Err(Failure::new(Code::Usage, list("this is not fit for production, and does not start", faults)).into())
 }

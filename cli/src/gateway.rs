@@ -18,6 +18,7 @@ use forward::Forwarder;
 use ipnet::IpNet;
 use measures::Measures;
 use pages::Pages;
+use poem::error::ResponseError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
 use poem::{Body, Endpoint, FromRequest, Request, Response};
 use serde_json::Value;
@@ -81,33 +82,36 @@ impl Gateway {
         self.table.find(below).map(|(role, pattern)| (role, pattern.unwrap_or(UNMATCHED)))
     }
 
-    async fn own(&self, request: &Request) -> Response {
+    /// What is answered here.
+    fn own(&self, request: &Request) -> Result<Response, Problem> {
         let path = request.uri().path();
+        if !self.pages.knows(path) {
+            return Err(Problem::not_found("There is nothing at this path"));
+        }
         if ![Method::GET, Method::HEAD].contains(request.method()) {
-            return match self.pages.knows(path) {
-                true => answer(&Problem::method_not_allowed()),
-                false => answer(&Problem::not_found("There is nothing at this path")),
-            };
+            return Err(Problem::method_not_allowed());
         }
-        match path {
-            "/health" | "/health/live" | "/health/ready" => {
-                let (status, word) = match path != "/health/live" && self.ends.load(Ordering::Relaxed) {
-                    true => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
-                    false => (StatusCode::OK, "healthy"),
-                };
-                let body = format!(r#"{{"status":"{word}","service":"{NAME}"}}"#);
-                Response::builder().status(status).content_type("application/json").body(body)
-            }
+        Ok(match path {
+            "/health" | "/health/live" | "/health/ready" => self.health(path),
             "/metrics" => Response::builder().content_type(metrics::CONTENT_TYPE).body(metrics::render()),
-            _ => match self.pages.find(path, request.headers()) {
-                Some(page) => page,
-                None => answer(&Problem::not_found("There is nothing at this path")),
-            },
-        }
+            _ => self.pages.find(path, request.headers()).unwrap_or_default(),
+        })
+    }
+
+    fn health(&self, path: &str) -> Response {
+        let (status, word) = match path != "/health/live" && self.ends.load(Ordering::Relaxed) {
+            true => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+            false => (StatusCode::OK, "healthy"),
+        };
+        let body = format!(r#"{{"status":"{word}","service":"{NAME}"}}"#);
+        Response::builder().status(status).content_type("application/json").body(body)
     }
 
     /// Passes a request on, and the answer back.
-    async fn pass(&self, role: Role, request: Request, context: &RequestContext) -> Response {
+    async fn pass(&self, role: Role, request: Request, context: &RequestContext) -> Result<Response, Problem> {
+        if headers::is_devious(request.uri().path()) {
+            return Err(Problem::bad_request("The path contains . or .. as a segment"));
+        }
         let from = request.remote_addr().as_socket_addr().map(|address| address.ip().to_canonical());
         let is_trusted = from.is_some_and(|from| self.trusted_proxies.iter().any(|network| network.contains(&from)));
         let (parts, body) = request.into_parts();
@@ -115,28 +119,21 @@ impl Gateway {
         *onward.method_mut() = parts.method;
         *onward.uri_mut() = parts.uri;
         *onward.headers_mut() = headers::onward(parts.headers, from, is_trusted);
-        let given = telemetry::traceparent().or_else(|| context.traceparent.clone());
-        for (name, value) in [("traceparent", given), ("x-correlation-id", Some(context.correlation_id.to_string()))] {
+        let trace = telemetry::traceparent().or_else(|| context.traceparent.clone());
+        for (name, value) in [("traceparent", trace), ("x-correlation-id", Some(context.correlation_id.to_string()))] {
             if let Some(value) = value.and_then(|text| HeaderValue::from_str(&text).ok()) {
                 onward.headers_mut().insert(name, value);
             }
         }
-        match self.forwarder.send(role, onward, body).await {
-            Ok(answered) => {
-                let (parts, body) = answered.into_parts();
-                let mut response = Response::builder().status(parts.status).body(Body::from(body));
-                *response.headers_mut() = headers::back(parts.headers, |path| self.table.find(path).is_some());
-                response
-            }
-            Err(trouble) => {
-                self.measures.trouble(role, trouble.kind());
-                tracing::warn!(upstream = role.name(), reason = trouble.to_string(), "a request was not passed on");
-                let id = context.correlation_id.to_string();
-                let problem =
-                    trouble.problem(role).with("instance", format!("urn:uuid:{id}")).with("correlation_id", id);
-                answer(&problem)
-            }
-        }
+        let answered = self.forwarder.send(role, onward, body).await.map_err(|trouble| {
+            self.measures.trouble(role, trouble.kind());
+            tracing::warn!(upstream = role.name(), reason = trouble.to_string(), "a request was not passed on");
+            trouble.problem(role)
+        })?;
+        let (parts, body) = answered.into_parts();
+        let mut response = Response::builder().status(parts.status).body(Body::from(body));
+        *response.headers_mut() = headers::back(parts.headers, |path| self.table.find(path).is_some());
+        Ok(response)
     }
 }
 
@@ -164,14 +161,12 @@ impl Endpoint for Gateway {
         telemetry::set_parent(&span, context.traceparent.as_deref());
         let answering = async {
             match target {
-                Some(_) if headers::is_devious(request.uri().path()) => {
-                    answer(&Problem::bad_request("The path contains . or .. as a segment"))
-                }
                 Some(role) => self.pass(role, request, &context).await,
-                None => self.own(&request).await,
+                None => self.own(&request),
             }
         };
-        let mut response = answering.instrument(span.clone()).await;
+        let answered = answering.instrument(span.clone()).await;
+        let mut response = answered.unwrap_or_else(|problem| refusal(problem, &context));
         span.record("http.response.status_code", response.status().as_u16());
         self.measures.record(method, pattern, response.status(), started.elapsed());
         let headers = response.headers_mut();
@@ -194,10 +189,22 @@ pub async fn serve(
     web::serve_endpoint(listener, gateway, edge, shutdown, move || ends.store(true, Ordering::Relaxed)).await
 }
 
-fn answer(problem: &Problem) -> Response {
-    let mut response = poem::error::ResponseError::as_response(problem);
+/// A problem of the gateway's own, with what identifies the request, as the services say it.
+fn refusal(problem: Problem, context: &RequestContext) -> Response {
+    let id = context.correlation_id.to_string();
+    let request_id = context.request_id.as_deref().map_or_else(|| id.clone(), str::to_owned);
+    let problem = problem
+        .with("instance", format!("urn:uuid:{id}"))
+        .with("trace_id", context.trace_id())
+        .with("request_id", request_id)
+        .with("correlation_id", id.clone());
+    let mut response = problem.as_response();
+    let headers = response.headers_mut();
     if problem.status_code() == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("x-correlation-id", id);
     }
     response
 }

@@ -1,7 +1,7 @@
 //! `sagashop config show` and `config check`.
 
 use super::layers::{Effective, Source, load};
-use super::{Error, accept};
+use super::{Error, faults, refuse};
 use crate::args::ConfigArgs;
 use crate::exit::Code;
 use crate::output::{self, Format, Row};
@@ -37,7 +37,6 @@ impl Row for Line {
 /// The configuration is not accepted, or stdout cannot be written.
 pub fn show(format: Format, args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
     let loaded = load(line(own, &args.command, &["up"])).map_err(Error::into_failure)?;
-    tell(&loaded.warnings);
     let lines: Vec<Line> = loaded.settings.iter().map(Line::of).collect();
     output::rows(format, &lines)?;
     Ok(Code::Done)
@@ -50,19 +49,23 @@ pub fn show(format: Format, args: &ConfigArgs, own: &[Effective]) -> anyhow::Res
 /// What is not accepted, all of it.
 pub fn check(args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
     let lines: Vec<Vec<OsString>> = if args.command.is_empty() {
-        Part::ALL.iter().map(|part| line(own, &[], &["serve", part.name()])).collect()
+        // The provider for trying is no part of the shop.
+        let parts = Part::ALL.iter().filter(|part| **part != Part::Psp);
+        parts.map(|part| line(own, &[], &["serve", part.name()])).collect()
     } else {
         vec![line(own, &args.command, &[])]
     };
-    for (number, line) in lines.into_iter().enumerate() {
-        let words = line[1..].iter().map(|word| word.to_string_lossy());
-        let name = words.filter(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" ");
+    let mut told = Vec::new();
+    for line in lines {
         let loaded = load(line).map_err(Error::into_failure)?;
-        if number == 0 {
-            tell(&loaded.warnings);
+        let faults = faults(&loaded.args).into_iter().map(|fault| fault.to_string());
+        for fault in faults {
+            if !told.contains(&fault) {
+                told.push(fault);
+            }
         }
-        accept(&loaded.args).map_err(|error| error.context(format!("sagashop {name}")))?;
     }
+    refuse(&told)?;
     eprintln!("The configuration is accepted.");
     Ok(Code::Done)
 }
@@ -77,12 +80,6 @@ fn line(own: &[Effective], words: &[OsString], otherwise: &[&str]) -> Vec<OsStri
         words => words.to_vec(),
     };
     [OsString::from("sagashop")].into_iter().chain(own).chain(words).collect()
-}
-
-fn tell(warnings: &[String]) {
-    for warning in warnings {
-        eprintln!("warning: {warning}");
-    }
 }
 
 impl Line {

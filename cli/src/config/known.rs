@@ -22,6 +22,7 @@ pub(super) struct Setting {
     pub commands: BTreeSet<Vec<String>>,
     parser: ValueParser,
     is_switch: bool,
+    ignores_case: bool,
     delimiter: Option<char>,
 }
 
@@ -84,6 +85,7 @@ impl Setting {
             commands: BTreeSet::new(),
             parser: arg.get_value_parser().clone(),
             is_switch: matches!(arg.get_action(), ArgAction::SetTrue),
+            ignores_case: arg.is_ignore_case_set(),
             delimiter: arg.get_value_delimiter(),
         }
     }
@@ -103,7 +105,7 @@ impl Setting {
             return if fits { Ok(()) } else { Err("expected true or false".to_owned()) };
         }
         let mut arg = Arg::new("value").long(self.flag.clone()).value_parser(self.parser.clone());
-        arg = arg.action(ArgAction::Append);
+        arg = arg.action(ArgAction::Append).ignore_case(self.ignores_case);
         if let Some(delimiter) = self.delimiter {
             arg = arg.value_delimiter(delimiter);
         }
@@ -167,6 +169,7 @@ mod tests {
         let check = |name: &str, value: &str| known.find(name).expect("known").1.check(&[value.to_owned()]);
         assert_eq!(check("kafka_partitions", "8").err(), None);
         assert!(check("partitions", "0").is_err_and(|reason| reason.contains("1..=256")));
+        assert_eq!(check("kafka_sasl_mechanism", "plain").err(), None);
         assert!(check("seed", "yes").is_err_and(|reason| reason == "expected true or false"));
         assert!(check("payment_latency", "5 days").is_err_and(|reason| reason.contains("500ms")));
     }

@@ -44,16 +44,20 @@ pub fn faults(args: &Args) -> Vec<Fault> {
 
 fn of_serve(args: &ServeArgs) -> Vec<Fault> {
     let mut faults = Vec::new();
-    if let Part::Role(role) = args.part {
-        of_database(&args.database, &mut faults);
-        of_secrets(Some(role), &args.secrets, &mut faults);
-        if role == Role::Payment {
-            of_payment(&args.payment, &mut faults);
+    match args.part {
+        Part::Role(role) => {
+            of_database(&args.database, &mut faults);
+            of_secrets(Some(role), &args.secrets, &mut faults);
+            if role == Role::Payment {
+                of_payment(&args.payment, &mut faults);
+            }
         }
-    }
-    if args.part == Part::Psp {
-        let reason = "this provider moves no money: a production has a real one".to_owned();
-        faults.push(Fault { variable: "SAGASHOP_MODE", reason });
+        Part::Psp => {
+            of_database(&args.database, &mut faults);
+            of_secret("PSP_SECRET", args.payment.provider.psp_secret.as_deref(), true, weakness, &mut faults);
+            of_simulation(&args.payment, &mut faults);
+        }
+        Part::Gateway => {}
     }
     faults
 }
@@ -66,15 +70,20 @@ fn of_up(args: &UpArgs) -> Vec<Fault> {
     faults
 }
 
+/// A provider that moves money, or the word that none is wanted.
 fn of_payment(args: &PaymentArgs, faults: &mut Vec<Fault>) {
     match args.provider.payment_provider {
-        ProviderKind::Simulated if args.allow_simulated_payments => {}
-        ProviderKind::Simulated => {
-            let reason = "the simulated provider moves no money: name a real one, or allow this with \
-                          ALLOW_SIMULATED_PAYMENTS=true";
-            faults.push(Fault { variable: "PAYMENT_PROVIDER", reason: reason.to_owned() });
+        ProviderKind::Simulated => of_simulation(args, faults),
+        ProviderKind::Http => {
+            of_secret("PSP_SECRET", args.provider.psp_secret.as_deref(), true, weakness, faults);
         }
-        ProviderKind::Http => of_secret("PSP_SECRET", args.provider.psp_secret.as_deref(), true, weakness, faults),
+    }
+}
+
+fn of_simulation(args: &PaymentArgs, faults: &mut Vec<Fault>) {
+    if !args.allow_simulated_payments {
+        let reason = "a simulated provider moves no money; ALLOW_SIMULATED_PAYMENTS=true says that this is meant";
+        faults.push(Fault { variable: "PAYMENT_PROVIDER", reason: reason.to_owned() });
     }
 }
 
@@ -176,6 +185,16 @@ mod tests {
         assert_eq!(of("user"), ["INTERNAL_TOKEN", "MASTER_KEY"]);
         assert_eq!(of("notification"), ["INTERNAL_TOKEN"]);
         assert_eq!(of("order"), [""; 0]);
+        assert_eq!(of("payment"), ["PAYMENT_PROVIDER"]);
+        assert_eq!(of("psp"), ["PSP_SECRET", "PAYMENT_PROVIDER"]);
+        let simulated = [&["serve", "payment", "--allow-simulated-payments"][..], &url].concat();
+        assert_eq!(variables(&simulated), [""; 0], "an explicit yes");
+        assert_eq!(
+            variables(&[&["serve", "payment", "--payment-provider", "http"][..], &url].concat()),
+            ["PSP_SECRET"]
+        );
+        let all = ["INTERNAL_TOKEN", "MASTER_KEY", "PAYMENT_PROVIDER"];
+        assert_eq!(variables(&[&["up"][..], &url].concat()), all);
         assert_eq!(variables(&["serve", "gateway", "--mode", "production"]), [""; 0]);
         assert_eq!(variables(&["serve", "user"]), [""; 0], "development asks for nothing");
     }

@@ -136,7 +136,9 @@ async fn a_service_that_is_away_or_breaks_off_is_a_problem() {
     let (status, after, problem) = asked("/products").await;
     assert_eq!((status, after), (503, true), "{problem}");
     assert!(problem["detail"].as_str().is_some_and(|text| text == "The product service is away"), "{problem}");
-    assert!(problem["correlation_id"].is_string(), "{problem}");
+    for member in ["correlation_id", "request_id", "trace_id", "instance"] {
+        assert!(problem[member].is_string(), "{member} is missing: {problem}");
+    }
 
     let breaking_off = async {
         let mut service = orders.accept().await;

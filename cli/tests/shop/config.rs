@@ -162,8 +162,10 @@ fn a_production_with_good_secrets_is_accepted() {
         ("DATABASE_URL", "postgres://shop:Vq8zP1mX4c@db.example/shop"),
         ("INTERNAL_TOKEN", STRONG),
         ("MASTER_KEY", MASTER_KEY),
+        ("PAYMENT_PROVIDER", "http"),
+        ("PSP_SECRET", STRONG),
     ];
-    for part in ["user", "product", "order", "notification", "orchestrator", "gateway"] {
+    for part in ["user", "product", "order", "payment", "notification", "orchestrator", "gateway"] {
         let output = run(folder.path(), &["config", "check", "serve", part], &strong);
         assert!(output.status.success(), "{part}: {}", said(&output));
     }
