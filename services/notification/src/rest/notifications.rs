@@ -20,7 +20,6 @@ use crate::commands::Desk;
 use crate::queries::{self, Wanted};
 
 const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
 
 /// A notification.
 #[derive(Object)]
@@ -153,9 +152,6 @@ impl Api {
         after: Query<Option<Uuid>>,
     ) -> Result<Listed, Problem> {
         let limit = limit.0.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
-        }
         let own = caller.0.user_id.0;
         if user_id.0.is_some_and(|of| of != own) && !caller.0.is_admin() {
             return Err(Problem::forbidden("Only administrators may see what others were told"));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 pub mod log;
+pub mod mail;
 pub mod users;
 
 use async_trait::async_trait;
