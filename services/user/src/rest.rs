@@ -19,6 +19,7 @@ mod addresses;
 mod admin;
 mod bodies;
 mod profile;
+mod refused;
 
 pub(crate) const TITLE: &str = "Sagashop users";
 

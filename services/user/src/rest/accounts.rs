@@ -10,6 +10,7 @@ use web::auth::{Bearer, Grant};
 use web::{Problem, RequestContext};
 
 use super::bodies::{Login, Refresh, Register, Session, User};
+use super::refused::{ByAccount, ByLogin, ByRefresh, Refused};
 use super::{Done, Tag, refusal, shown_password};
 use crate::commands::{Opened, Users};
 use crate::keys::KeyRing;
@@ -43,11 +44,11 @@ impl Accounts {
     /// Opens a session: a short-lived access token for the other calls, and a refresh token for the next one. After ten
     /// wrong passwords within a quarter of an hour the account rests.
     #[oai(path = "/login", method = "post", tag = "Tag::Accounts", operation_id = "login")]
-    async fn login(&self, context: RequestContext, body: Json<Login>) -> Result<Json<Session>, Problem> {
+    async fn login(&self, context: RequestContext, body: Json<Login>) -> Result<Json<Session>, Refused<ByLogin>> {
         let password = shown_password(&body.password)?;
         let opened = self.users.login(body.email.parse().ok(), password, context.correlation_id).await;
         let (person, opened) = opened.map_err(refusal)?;
-        self.session(opened, Some(User::from(&person)))
+        Ok(self.session(opened, Some(User::from(&person)))?)
     }
 
     /// Exchange a refresh token
@@ -55,23 +56,23 @@ impl Accounts {
     /// For a new access token and the next refresh token. Each refresh token is good once: one that comes again ends its
     /// whole session, because somebody else has a copy of it.
     #[oai(path = "/refresh", method = "post", tag = "Tag::Accounts", operation_id = "refresh")]
-    async fn refresh(&self, context: RequestContext, body: Json<Refresh>) -> Result<Json<Session>, Problem> {
+    async fn refresh(&self, context: RequestContext, body: Json<Refresh>) -> Result<Json<Session>, Refused<ByRefresh>> {
         let opened = self.users.refresh(&body.refresh_token, context.correlation_id).await.map_err(refusal)?;
-        self.session(opened, None)
+        Ok(self.session(opened, None)?)
     }
 
     /// Log out on this device
     ///
     /// Its refresh token is good no more; access tokens end by themselves within minutes.
     #[oai(path = "/logout", method = "post", tag = "Tag::Accounts", operation_id = "logout")]
-    async fn logout(&self, caller: Bearer, context: RequestContext) -> Result<Done, Problem> {
-        self.end(&caller, false, &context).await
+    async fn logout(&self, caller: Bearer, context: RequestContext) -> Result<Done, Refused<ByAccount>> {
+        Ok(self.end(&caller, false, &context).await?)
     }
 
     /// Log out everywhere
     #[oai(path = "/logout/all", method = "post", tag = "Tag::Accounts", operation_id = "logoutEverywhere")]
-    async fn logout_everywhere(&self, caller: Bearer, context: RequestContext) -> Result<Done, Problem> {
-        self.end(&caller, true, &context).await
+    async fn logout_everywhere(&self, caller: Bearer, context: RequestContext) -> Result<Done, Refused<ByAccount>> {
+        Ok(self.end(&caller, true, &context).await?)
     }
 
     /// The public keys that access tokens are verified with (RFC 7517)

@@ -11,6 +11,7 @@ use web::auth::Bearer;
 use web::{Problem, RequestContext};
 
 use super::bodies::{Address, WriteAddress};
+use super::refused::{ByAccount, Refused};
 use super::{Done, Tag, refusal};
 use crate::commands::{Caller, Users};
 
@@ -80,7 +81,12 @@ impl Addresses {
 
     /// Remove an address
     #[oai(path = "/profile/addresses/:id", method = "delete", tag = "Tag::Profile", operation_id = "removeAddress")]
-    async fn remove(&self, caller: Bearer, context: RequestContext, id: Path<Uuid>) -> Result<Done, Problem> {
+    async fn remove(
+        &self,
+        caller: Bearer,
+        context: RequestContext,
+        id: Path<Uuid>,
+    ) -> Result<Done, Refused<ByAccount>> {
         let user_id = self.caller(&caller).await?.account.user_id;
         let removed = self.users.remove_address(user_id, AddressId(id.0), context.correlation_id).await;
         removed.map_err(refusal)?;

@@ -13,6 +13,7 @@ use web::auth::Admin;
 use web::{Problem, RequestContext};
 
 use super::bodies::{ChangeRole, Managed, RoleName, Status, UserPage};
+use super::refused::{ByAccount, Refused};
 use super::{Tag, refusal};
 use crate::commands::{Changed, Error, Users};
 use crate::queries::{Page, Queries};
@@ -71,7 +72,12 @@ impl Administration {
     ///
     /// Their sessions end. Access tokens that they hold are refused here at once, elsewhere within minutes.
     #[oai(path = "/users/:id/lock", method = "post", tag = "Tag::Administration", operation_id = "lockUser")]
-    async fn lock(&self, caller: Admin, context: RequestContext, id: Path<Uuid>) -> Result<Json<Managed>, Problem> {
+    async fn lock(
+        &self,
+        caller: Admin,
+        context: RequestContext,
+        id: Path<Uuid>,
+    ) -> Result<Json<Managed>, Refused<ByAccount>> {
         let by = self.administrator(&caller).await?;
         let changed = self.users.lock(UserId(id.0), by, context.correlation_id).await;
         Ok(self.shown(changed.map_err(refusal)?).await)
@@ -79,7 +85,12 @@ impl Administration {
 
     /// Let a user in again
     #[oai(path = "/users/:id/unlock", method = "post", tag = "Tag::Administration", operation_id = "unlockUser")]
-    async fn unlock(&self, caller: Admin, context: RequestContext, id: Path<Uuid>) -> Result<Json<Managed>, Problem> {
+    async fn unlock(
+        &self,
+        caller: Admin,
+        context: RequestContext,
+        id: Path<Uuid>,
+    ) -> Result<Json<Managed>, Refused<ByAccount>> {
         let by = self.administrator(&caller).await?;
         let changed = self.users.unlock(UserId(id.0), by, context.correlation_id).await;
         Ok(self.shown(changed.map_err(refusal)?).await)
