@@ -34,12 +34,6 @@ const REASON_CHARS_MAX: usize = 200;
 
 /// The service with reflection and health.
 pub(crate) async fn routes(api: &Api, verifier: TokenVerifier) -> anyhow::Result<Routes> {
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-        .with_service_name("order.OrderService")
-        .build_v1()?;
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<OrderServiceServer<Edge>>().await;
     let edge = Edge {
         orders: Arc::clone(&api.orders),
         queries: Arc::clone(&api.queries),
@@ -47,7 +41,7 @@ pub(crate) async fn routes(api: &Api, verifier: TokenVerifier) -> anyhow::Result
         keys: api.keys.clone(),
         verifier,
     };
-    Ok(Routes::new(OrderServiceServer::new(edge)).add_service(reflection).add_service(health))
+    web::grpc::routes(OrderServiceServer::new(edge), proto::DESCRIPTORS).await
 }
 
 struct Edge {

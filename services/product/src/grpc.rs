@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use anyhow::Context;
 use kernel::{Currency, Quantity};
 use poem_openapi::types::ToJSON;
 use proto::product::product_service_server::{ProductService, ProductServiceServer};
@@ -25,28 +24,14 @@ use crate::refusal::{self, not_valid};
 /// The most lines of one quote.
 const LINES_MAX: usize = 1_000;
 
-/// The product service with health and reflection, the older one too, which some tools still ask for.
+/// The product service with health and reflection.
 pub(crate) async fn routes(
     queries: Queries,
     commands: runtime::Commands,
     currency: Currency,
 ) -> anyhow::Result<Routes> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<ProductServiceServer<Products>>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name("product.ProductService")
-            .with_service_name("grpc.health.v1.Health")
-    };
-    let (now, before) = (reflection().build_v1(), reflection().build_v1alpha());
-    let unreadable = "the descriptors cannot be read";
     let products = ProductServiceServer::new(Products { queries, commands, currency });
-    Ok(Routes::new(products)
-        .add_service(health_service)
-        .add_service(now.context(unreadable)?)
-        .add_service(before.context(unreadable)?))
+    web::grpc::routes(products, proto::DESCRIPTORS).await
 }
 
 struct Products {

@@ -16,6 +16,7 @@ use crate::auth::{Admin, Bearer, OptionalBearer, Role, TokenSigner, TokenVerifie
 use crate::{Amount, App, Problem, RequestContext, Text};
 
 mod limits;
+mod log;
 mod manners;
 
 #[derive(Object)]
