@@ -11,6 +11,7 @@ use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService};
 
 mod common;
+mod schemas;
 
 pub(crate) use common::completed;
 
