@@ -10,12 +10,14 @@ use kernel::{Currency, Quantity};
 use poem_openapi::Tags;
 use runtime::Origin;
 use sqlx::PgPool;
+use uuid::Uuid;
 use web::auth::{Admin, Identity};
 use web::{Amount, App, Idempotency, Problem, RequestContext, Text};
 
 use crate::commands::Commands;
 use crate::queries::Queries;
 use crate::refusal::not_valid;
+use crate::seed::Seeded;
 
 mod answers;
 mod bodies;
@@ -89,6 +91,11 @@ impl Shared {
         let money = amount.to_money(self.currency).map_err(|error| not_valid("price", error))?;
         Price::try_from(money).map_err(|error| not_valid("price", error))
     }
+}
+
+/// A product that every new shop has, as an example.
+fn laptop() -> Uuid {
+    Seeded::FIRST
 }
 
 fn parsed<T: FromStr<Err: Display>>(field: &str, text: &Text) -> Result<T, Problem> {

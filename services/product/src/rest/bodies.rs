@@ -10,11 +10,12 @@ use web::{Amount, Text};
 #[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub(super) struct CreateProduct {
     /// 1 to 200 characters.
+    #[oai(validator(min_length = 1))]
     pub name: Text,
     /// What one costs: more than 0, with no more digits than the currency has.
     pub price: Amount,
     /// How many there are: 0 to 1,000,000,000.
-    #[oai(default)]
+    #[oai(default, validator(minimum(value = "0"), maximum(value = "1000000000")))]
     pub stock: i64,
     /// What kind of product it is: 1 to 100 characters.
     pub category: Option<Text>,
@@ -43,6 +44,7 @@ pub(super) struct UpdateProduct {
     /// What one costs.
     pub price: Option<Amount>,
     /// How many are available from now on.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
     pub stock: Option<i64>,
     /// What kind of product it is.
     pub category: Option<Text>,
@@ -59,6 +61,7 @@ impl Example for UpdateProduct {
 #[oai(deny_unknown_fields, example)]
 pub(super) struct Restock {
     /// How many came: 1 to 1,000,000.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
     pub quantity: i64,
 }
 

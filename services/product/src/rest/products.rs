@@ -11,7 +11,7 @@ use web::{Amount, Answered, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::answers::{Changed, Created, Deleted, Found, ProductsPage, next_page};
 use super::bodies::{CreateProduct, UpdateProduct};
-use super::{Shared, Tag, parsed, perhaps};
+use super::{Shared, Tag, laptop, parsed, perhaps};
 use crate::commands::{Changes, NewProduct};
 use crate::entry::Entry;
 use crate::listing::Question;
@@ -45,6 +45,7 @@ impl Products {
         #[oai(default)]
         deleted: Query<bool>,
         /// At most so many: 1 to 1000.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
         /// Those behind the product of this id.
         after: Query<Option<Uuid>>,
@@ -78,6 +79,8 @@ impl Products {
     #[oai(path = "/products/:id", method = "get", operation_id = "getProduct")]
     async fn get(
         &self,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// The `ETag` of what the caller has: answered with 304 if it is still the same.
         #[oai(name = "If-None-Match")]
@@ -129,6 +132,8 @@ impl Products {
         &self,
         context: RequestContext,
         admin: Admin,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// The `ETag` of what the caller has read: refused with 412 if the product has changed since.
         #[oai(name = "If-Match")]
@@ -155,6 +160,8 @@ impl Products {
         &self,
         context: RequestContext,
         admin: Admin,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// The `ETag` of what the caller has read: refused with 412 if the product has changed since.
         #[oai(name = "If-Match")]

@@ -10,7 +10,7 @@ use web::{Answered, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::answers::{Changed, MovementsPage, next_page};
 use super::bodies::{Availability, Restock};
-use super::{Shared, Tag, quantity};
+use super::{Shared, Tag, laptop, quantity};
 use crate::entry::Entry;
 use crate::preconditions::Tags;
 use crate::refusal::{not_valid, not_valid_parameter};
@@ -27,6 +27,8 @@ impl Stock {
         &self,
         context: RequestContext,
         admin: Admin,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// The `ETag` of what the caller has read: refused with 412 if the product has changed since.
         #[oai(name = "If-Match")]
@@ -50,9 +52,11 @@ impl Stock {
     #[oai(path = "/products/:id/availability", method = "get", operation_id = "checkAvailability")]
     async fn availability(
         &self,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// How many: 1 to 1,000,000.
-        #[oai(example = "two")]
+        #[oai(example = "two", validator(minimum(value = "1"), maximum(value = "1000000")))]
         quantity: Query<i64>,
     ) -> Result<Json<Availability>, Problem> {
         let wanted = self::quantity(quantity.0).map_err(|error| not_valid_parameter("quantity", error))?;
@@ -70,8 +74,11 @@ impl Stock {
         &self,
         request: &Request,
         admin: Admin,
+        /// The product.
+        #[oai(example = "laptop")]
         id: Path<Uuid>,
         /// At most so many: 1 to 1000.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
         /// What was before the movement of this sequence.
         before: Query<Option<u64>>,
