@@ -34,7 +34,10 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Migrate(args) => migrate(&global, &args).await,
         Command::Openapi(args) => openapi::run(&args),
         Command::Completions(args) => {
-            clap_complete::generate(args.shell, &mut Args::command(), "sagashop", &mut std::io::stdout());
+            // Into memory first: a reader that has seen enough is no reason to panic.
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Args::command(), "sagashop", &mut script);
+            output::text(&String::from_utf8_lossy(&script))?;
             Ok(Code::Done)
         }
         Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args, &loaded.settings),

@@ -10,6 +10,7 @@ use crate::postgres::Server;
 use anyhow::Context;
 use domain::user::Role as UserRole;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use user_service::Bootstrap;
@@ -83,29 +84,7 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
         let (broker, shutdown, partitions) = (broker.clone(), shutdown.clone(), args.servers.partitions);
         tokio::spawn(async move { ensure_topics(broker.as_ref(), partitions, &shutdown).await })
     };
-    let wiring = Wiring {
-        broker,
-        servers: args.servers.clone(),
-        payment: args.payment.clone(),
-        accounts: args.accounts.clone(),
-        product_grpc: args.peers.product_service_grpc.clone(),
-        user_grpc: args.peers.user_service_grpc.clone(),
-        jwks_url: format!("{}/.well-known/jwks.json", args.peers.user_service_url.trim_end_matches('/')),
-        internal_token: args.secrets.internal_token.clone().filter(|token| !token.is_empty()),
-        webhooks: args.secrets.webhook_key().map(|key| notification_service::Webhooks {
-            key,
-            allow_private: args.servers.webhook_allow_private,
-            retry: notification_service::Retry::of_webhooks(),
-        }),
-        master_key: (role == Role::User).then(|| super::master_key::ensure(global, &args.secrets)).transpose()?,
-        bootstrap: administrator(args)?,
-        edge: args.edge.options(web::EdgeOptions::default())?,
-        seed_catalogue: args.seed,
-        lease: args.lease,
-        connections_max: CONNECTIONS_MAX,
-        gate: None,
-        shutdown: shutdown.clone(),
-    };
+    let wiring = wiring(global, args, role, broker, &shutdown)?;
     let database = args.db_name.clone().unwrap_or_else(|| role.database().to_owned());
     let running = wiring
         .build(&server, role, &database, http, grpc)
@@ -130,6 +109,39 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
     }
     server.stop().await?;
     outcome
+}
+
+/// What the role runs on, as its flags and variables say.
+fn wiring(
+    global: &GlobalArgs,
+    args: &ServeArgs,
+    role: Role,
+    broker: Arc<dyn broker::Broker>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Wiring> {
+    Ok(Wiring {
+        broker,
+        servers: args.servers.clone(),
+        payment: args.payment.clone(),
+        accounts: args.accounts.clone(),
+        product_grpc: args.peers.product_service_grpc.clone(),
+        user_grpc: args.peers.user_service_grpc.clone(),
+        jwks_url: format!("{}/.well-known/jwks.json", args.peers.user_service_url.trim_end_matches('/')),
+        internal_token: args.secrets.internal_token.clone().filter(|token| !token.is_empty()),
+        webhooks: args.secrets.webhook_key().map(|key| notification_service::Webhooks {
+            key,
+            allow_private: args.servers.webhook_allow_private,
+            retry: notification_service::Retry::of_webhooks(),
+        }),
+        master_key: (role == Role::User).then(|| super::master_key::ensure(global, &args.secrets)).transpose()?,
+        bootstrap: administrator(args)?,
+        edge: args.edge.options(web::EdgeOptions::default())?,
+        seed_catalogue: args.seed,
+        lease: args.lease,
+        connections_max: CONNECTIONS_MAX,
+        gate: None,
+        shutdown: shutdown.clone(),
+    })
 }
 
 /// Topics of another shape end the process; topics that were made are no news.

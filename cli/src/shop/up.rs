@@ -14,6 +14,7 @@ use futures::stream::FuturesUnordered;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use web::EdgeOptions;
 
@@ -55,44 +56,26 @@ async fn run(
         listeners.push((role, ports.bind_http(role).await?, ports.bind_grpc(role).await?));
     }
     let gateway_listener = ports.bind_gateway().await?;
+    let upstreams = Role::ALL.into_iter().map(|role| (role, http_of(args, role))).collect();
+    let gateway = Gateway::new(&upstreams, args.edge.trusted_proxies.clone())?;
     std::fs::create_dir_all(&global.data_dir)
         .with_context(|| format!("{} cannot be made", global.data_dir.display()))?;
     let accounts = development_accounts(global)?;
     let broker = broker(server, &args.servers, false).await?;
     make_topics(&broker, args.servers.partitions, shutdown).await?;
-    let local = |role: Role| {
-        let port = role.grpc_port().unwrap_or_default() + args.port_offset;
-        format!("{}:{port}", loopback(args.listen))
-    };
-    let http = |role: Role| format!("http://{}:{}", loopback(args.listen), role.http_port() + args.port_offset);
-    let upstreams = Role::ALL.into_iter().map(|role| (role, http(role))).collect();
-    let gateway = Gateway::new(&upstreams, args.edge.trusted_proxies.clone())?;
     let edge = edge(global, args)?;
+    let gate = Gate::new(runtime::service::pool(server.options("postgres"), "gate", 1));
     let wiring = Wiring {
-        broker,
-        servers: args.servers.clone(),
-        payment: args.payment.clone(),
-        accounts: args.accounts.clone(),
-        product_grpc: local(Role::Product),
-        user_grpc: local(Role::User),
-        jwks_url: format!("{}/.well-known/jwks.json", http(Role::User)),
-        internal_token: internal_token(args, accounts.as_ref()),
-        webhooks: webhooks(args, accounts.as_ref()),
-        master_key: Some(super::master_key::ensure(global, &args.secrets)?),
-        bootstrap: accounts.as_ref().map(|(accounts, _)| accounts.bootstrap()).unwrap_or_default(),
         edge: behind_gateway(edge.clone()),
-        seed_catalogue: !args.empty,
-        lease: LEASE,
-        connections_max: CONNECTIONS_MAX,
-        gate: Some(Gate::new(runtime::service::pool(server.options("postgres"), "gate", 1))),
-        shutdown: shutdown.clone(),
+        gate: Some(gate),
+        ..wiring(global, args, accounts.as_ref(), broker, shutdown)?
     };
     let mut builds = FuturesUnordered::new();
     for (role, http, grpc) in listeners {
         let wiring = &wiring;
         builds.push(async move { (role, wiring.build(server, role, role.database(), http, grpc).await) });
     }
-    let mut roles = tokio::task::JoinSet::new();
+    let mut roles = JoinSet::new();
     while let Some((role, built)) = builds.next().await {
         roles.spawn(built.with_context(|| format!("the {} does not start", role.title()))?);
     }
@@ -100,6 +83,15 @@ async fn run(
     let stop = shutdown.clone();
     roles.spawn(async move { Ok(gateway::serve(gateway, gateway_listener, edge, stop).await?) });
     Banner::new(args, accounts.as_ref()).print(server, began).await?;
+    until_stopped(roles, server, shutdown).await
+}
+
+/// Runs until it is asked to stop, or a part ends by itself; then all parts have a little time to end.
+async fn until_stopped(
+    mut roles: JoinSet<anyhow::Result<()>>,
+    server: &Server,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Code> {
     let outcome = tokio::select! {
         asked = asked_to_stop() => asked.map(|()| Code::Done),
         error = server.ended() => Err(error.into()),
@@ -114,6 +106,43 @@ async fn run(
         roles.abort_all();
     }
     outcome
+}
+
+/// What all roles share: they find each other at this machine's own address.
+fn wiring(
+    global: &GlobalArgs,
+    args: &UpArgs,
+    accounts: Option<&(Accounts, bool)>,
+    broker: Arc<dyn broker::Broker>,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Wiring> {
+    let grpc = |role: Role| {
+        let port = role.grpc_port().unwrap_or_default() + args.port_offset;
+        format!("{}:{port}", loopback(args.listen))
+    };
+    Ok(Wiring {
+        broker,
+        servers: args.servers.clone(),
+        payment: args.payment.clone(),
+        accounts: args.accounts.clone(),
+        product_grpc: grpc(Role::Product),
+        user_grpc: grpc(Role::User),
+        jwks_url: format!("{}/.well-known/jwks.json", http_of(args, Role::User)),
+        internal_token: internal_token(args, accounts),
+        webhooks: webhooks(args, accounts),
+        master_key: Some(super::master_key::ensure(global, &args.secrets)?),
+        bootstrap: accounts.map(|(accounts, _)| accounts.bootstrap()).unwrap_or_default(),
+        edge: EdgeOptions::default(),
+        seed_catalogue: !args.empty,
+        lease: LEASE,
+        connections_max: CONNECTIONS_MAX,
+        gate: None,
+        shutdown: shutdown.clone(),
+    })
+}
+
+fn http_of(args: &UpArgs, role: Role) -> String {
+    format!("http://{}:{}", loopback(args.listen), role.http_port() + args.port_offset)
 }
 
 /// The accounts of this folder, and whether they are new; a production has none but those that somebody makes.

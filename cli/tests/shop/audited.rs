@@ -8,7 +8,7 @@ use domain::stock::Stock;
 use event_store::StreamId;
 use reqwest::Method;
 use rustix::process::Signal;
-use sagashop::args::ServerArgs;
+use sagashop::args::{ProviderArgs, ServerArgs};
 use sagashop::audit::{Report, Verdict, examine};
 use sagashop::exit::Code;
 use sagashop::ports::Role;
@@ -294,7 +294,10 @@ impl Scratch {
 
     async fn examine(&self) -> Report {
         let servers = ServerArgs { partitions: 4, ..ServerArgs::default() };
-        tokio::time::timeout(Duration::from_secs(60), examine(&self.server, &servers)).await.expect("it ends")
+        let provider = ProviderArgs::default();
+        tokio::time::timeout(Duration::from_secs(60), examine(&self.server, &servers, &provider))
+            .await
+            .expect("it ends")
     }
 
     async fn execute(&self, database: &str, statement: &str) {
