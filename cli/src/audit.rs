@@ -4,6 +4,7 @@
 //! made of it ([`walk`]). What concerns several services is compared afterwards ([`orders`], [`topics`]); a running
 //! shop may go on meanwhile. Nothing is written. What cannot be read is reported as not checked, never as in order.
 
+mod book;
 mod findings;
 mod messages;
 mod orders;
@@ -17,7 +18,7 @@ mod walk;
 
 pub use report::{Check, Report, Verdict};
 
-use crate::args::{AuditArgs, GlobalArgs, ServerArgs};
+use crate::args::{AuditArgs, GlobalArgs, ProviderArgs, ServerArgs};
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use crate::postgres::Server;
@@ -45,14 +46,14 @@ pub async fn audit(global: &GlobalArgs, args: &AuditArgs) -> anyhow::Result<Code
         return Err(unchecked(none).into());
     };
     let began = Instant::now();
-    let report = examine(&server, &args.servers).await;
+    let report = examine(&server, &args.servers, &args.provider).await;
     report.print(global.output)?;
     eprintln!("Audited {} in {:.1} s.", server.describe(), began.elapsed().as_secs_f64());
     Ok(report.code())
 }
 
 /// Checks everything that the shop on this server promises. A shop that runs is not disturbed.
-pub async fn examine(server: &Server, servers: &ServerArgs) -> Report {
+pub async fn examine(server: &Server, servers: &ServerArgs, provider: &ProviderArgs) -> Report {
     let topics = Topics::new(server, servers);
     let before = topics.bounds().await;
     // The sagas first: see `orders`.
@@ -71,7 +72,7 @@ pub async fn examine(server: &Server, servers: &ServerArgs) -> Report {
     let partitions = servers.partitions;
     let sagas = tokio::spawn(stores::sagas(sagas, partitions));
     let orders = tokio::spawn(stores::orders(orders, partitions));
-    let payments = tokio::spawn(stores::payments(payments, partitions));
+    let payments = tokio::spawn(stores::payments(payments, partitions, provider.clone()));
     let products = tokio::spawn(stores::products(products, partitions));
     let users = tokio::spawn(stores::users(users, partitions));
     let notifications = tokio::spawn(stores::notifications(notifications, partitions));

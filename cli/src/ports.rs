@@ -81,11 +81,13 @@ pub enum Part {
     Role(Role),
     /// One origin for all services.
     Gateway,
+    /// A payment provider for trying; no part of the shop.
+    Psp,
 }
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Role(Role::User),
         Self::Role(Role::Product),
         Self::Role(Role::Order),
@@ -93,6 +95,7 @@ impl Part {
         Self::Role(Role::Notification),
         Self::Role(Role::Orchestrator),
         Self::Gateway,
+        Self::Psp,
     ];
 
     /// The name, as in `sagashop serve <name>`.
@@ -100,6 +103,7 @@ impl Part {
         match self {
             Self::Role(role) => role.name(),
             Self::Gateway => "gateway",
+            Self::Psp => "psp",
         }
     }
 }
@@ -113,12 +117,15 @@ impl clap::ValueEnum for Part {
         match self {
             Self::Role(role) => role.to_possible_value(),
             Self::Gateway => Some(clap::builder::PossibleValue::new(self.name()).help("One origin for all services")),
+            Self::Psp => Some(clap::builder::PossibleValue::new(self.name()).help("A payment provider for trying")),
         }
     }
 }
 
 /// The port of the gateway.
 pub const GATEWAY_PORT: u16 = 8000;
+/// The port of the payment provider.
+pub const PSP_PORT: u16 = 8086;
 
 /// Where the shop listens.
 #[derive(Clone, Copy, Debug)]

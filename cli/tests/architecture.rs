@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 
 const PLATFORM: [&str; 5] = ["broker", "event-store", "runtime", "telemetry", "web"];
-const SERVICES: [&str; 5] =
-    ["user-service", "product-service", "order-service", "payment-service", "notification-service"];
+const SERVICES: [&str; 6] =
+    ["user-service", "product-service", "order-service", "payment-service", "notification-service", "psp-service"];
 
 /// What a crate may know of the workspace; `None` for one that may know all.
 fn allowed(name: &str) -> Option<BTreeSet<&'static str>> {
@@ -21,7 +21,12 @@ fn allowed(name: &str) -> Option<BTreeSet<&'static str>> {
         name if SERVICES.contains(&name) => {
             may.extend(PLATFORM);
             may.extend(["domain", "event-schemas", "proto"]);
+            if ["payment-service", "psp-service"].contains(&name) {
+                may.insert("psp");
+            }
         }
+        // What a payment provider is asked and answers, and a bank for trying.
+        "psp" => may.extend(PLATFORM),
         // No service's domain.
         "orchestrator" => {
             may.extend(PLATFORM);

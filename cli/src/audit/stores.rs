@@ -1,12 +1,15 @@
 //! One store after the other: what it holds, how that is published, what is to be compared with the others.
 
+use super::book;
 use super::findings::Findings;
 use super::personal;
 use super::snapshot::Snapshot;
 use super::subjects::{
-    Notifications, OrderFacts, Orders, PaymentFacts, Payments, Products, SagaFacts, Sagas, Share, Stocks, Users, Webhooks,
+    Notifications, OrderFacts, Orders, PaymentFacts, Payments, Products, SagaFacts, Sagas, Share, Stocks, Users,
+    Webhooks,
 };
 use super::walk::walk;
+use crate::args::ProviderArgs;
 use crate::ports::Role;
 use runtime::Publish;
 use std::collections::HashMap;
@@ -42,11 +45,18 @@ pub(super) async fn orders(snapshot: anyhow::Result<Snapshot>, partitions: u16) 
     Ok((findings, orders.facts))
 }
 
-pub(super) async fn payments(snapshot: anyhow::Result<Snapshot>, partitions: u16) -> Read<HashMap<Uuid, PaymentFacts>> {
+pub(super) async fn payments(
+    snapshot: anyhow::Result<Snapshot>,
+    partitions: u16,
+    provider: ProviderArgs,
+) -> Read<HashMap<Uuid, PaymentFacts>> {
     let publisher: Box<dyn Publish> = Box::new(payment_service::Publisher);
     let (mut snapshot, mut findings) = begin(snapshot, Role::Payment, Some(publisher), partitions).await?;
-    let payments = walk(&mut snapshot, &mut findings, Payments::default()).await?;
-    Payments::unasked(&mut snapshot, &mut findings).await?;
+    // After the snapshot: whatever that has recorded is in the book.
+    let book = book::read(&provider).await?;
+    let payments = Payments::new(book, snapshot.at);
+    let payments = walk(&mut snapshot, &mut findings, payments).await?;
+    payments.unasked(&mut snapshot, &mut findings).await?;
     snapshot.close().await;
     Ok((findings, payments.facts))
 }

@@ -17,18 +17,18 @@ const QUEUE_MAX: usize = 1_024;
 /// The work's end has been lost: its task died.
 #[derive(Debug, thiserror::Error)]
 #[error("the work was given up")]
-pub(crate) struct GivenUp;
+pub struct GivenUp;
 
 type Call<T, R> = (T, oneshot::Sender<R>);
 
 /// Takes calls one by one and works on them in groups. The workers end when it is dropped.
-pub(crate) struct Grouped<T, R> {
+pub struct Grouped<T, R> {
     calls: mpsc::Sender<Call<T, R>>,
 }
 
 impl<T: Send + 'static, R: Send + 'static> Grouped<T, R> {
     /// Starts the workers. `work` answers each item of its group, in the group's order.
-    pub(crate) fn start<F, Fut>(work: F) -> Self
+    pub fn start<F, Fut>(work: F) -> Self
     where
         F: Fn(Vec<T>) -> Fut + Clone + Send + 'static,
         Fut: Future<Output = Vec<R>> + Send,
@@ -50,7 +50,10 @@ impl<T: Send + 'static, R: Send + 'static> Grouped<T, R> {
     }
 
     /// The answer for this item. The work is done even if the caller stops waiting for it.
-    pub(crate) async fn call(&self, item: T) -> Result<R, GivenUp> {
+    ///
+    /// # Errors
+    /// The task that worked on it died.
+    pub async fn call(&self, item: T) -> Result<R, GivenUp> {
         let (reply, answer) = oneshot::channel();
         self.calls.send((item, reply)).await.map_err(|_| GivenUp)?;
         answer.await.map_err(|_| GivenUp)

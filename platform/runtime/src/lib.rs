@@ -9,6 +9,7 @@ mod batch;
 pub mod commands;
 pub mod consumer;
 pub mod failpoint;
+mod grouped;
 pub mod message;
 mod origin;
 pub mod projection;
@@ -19,6 +20,7 @@ pub mod timers;
 
 pub use commands::{Commands, Executed};
 pub use consumer::{Handler, Timer};
+pub use grouped::{GivenUp, Grouped};
 pub use message::{Message, Outgoing};
 pub use origin::Origin;
 pub use projection::{Projection, ProjectionHandle};

@@ -2,38 +2,48 @@
 //!
 //! What the provider is to do is committed first ([`domain::payment`]), then it is asked with an
 //! idempotency key and no transaction open, then its answer is committed. Whoever starts after a
-//! crash asks by the key what became of it before anything is sent again.
+//! crash asks by the key what became of it before anything is sent again. What the provider tells by
+//! itself, in a webhook, takes the way of an answer.
+//!
+//! Refunds are the saga's: whoever wants an order's money back cancels the order. A refund beside the saga would leave a
+//! confirmed order unpaid.
 
 use std::sync::Arc;
 
 use anyhow::ensure;
 use event_schemas::topics::PAYMENT_COMMANDS;
+use psp::signed::Doorkeeper;
 use runtime::{Deps, Host};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use web::WebhookKey;
 use web::auth::TokenVerifier;
 
 mod config;
 mod consumer;
-mod grouped;
 mod job;
 mod measures;
+mod notices;
 mod projection;
 pub mod provider;
 mod publish;
 mod queries;
 mod recorder;
 mod rest;
+mod retries;
 mod sweep;
 mod worker;
 
-pub use config::Config;
+pub use config::{Choice, Config};
 pub use publish::Publisher;
 
-use provider::{Provider, SimulatedProvider};
+use provider::{HttpProvider, Notice, Provider, SimulatedProvider};
 
 /// The tables of its read model, and of the simulated provider.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Notices of the simulated provider that may wait; more are not given.
+const NOTICES_MAX: usize = 256;
 
 /// Where it listens.
 pub struct Listeners {
@@ -46,8 +56,15 @@ pub struct Service {
     host: Host,
 }
 
+/// A provider, and how results come from it that nobody has asked for just now.
+struct Connected {
+    provider: Arc<dyn Provider>,
+    notices: Option<mpsc::Receiver<Notice>>,
+    webhooks: Option<Doorkeeper>,
+}
+
 impl Service {
-    /// Migrates its database and wires it up, with the simulated provider.
+    /// Migrates its database and wires it up, with the provider of the configuration.
     ///
     /// # Errors
     /// If the configuration makes no sense, or the database is away or cannot be migrated.
@@ -57,9 +74,8 @@ impl Service {
         listeners: Listeners,
         verifier: TokenVerifier,
     ) -> anyhow::Result<Self> {
-        ensure!((0.0..=1.0).contains(&config.success_rate), "the success rate must be 0 to 1");
-        let provider = Arc::new(SimulatedProvider::new(deps.pool.clone(), config.behaviour()));
-        Self::build_with(provider, config, deps, listeners, verifier).await
+        let connected = connect(&config, &deps)?;
+        Self::assemble(connected, config, deps, listeners, verifier).await
     }
 
     /// As [`Service::build`], with a provider of the caller's.
@@ -68,6 +84,17 @@ impl Service {
     /// See there.
     pub async fn build_with(
         provider: Arc<dyn Provider>,
+        config: Config,
+        deps: Deps,
+        listeners: Listeners,
+        verifier: TokenVerifier,
+    ) -> anyhow::Result<Self> {
+        let connected = Connected { provider, notices: None, webhooks: None };
+        Self::assemble(connected, config, deps, listeners, verifier).await
+    }
+
+    async fn assemble(
+        connected: Connected,
         config: Config,
         deps: Deps,
         listeners: Listeners,
@@ -82,17 +109,26 @@ impl Service {
         let projection = host.projection(Arc::new(projection::Payments));
 
         let (pool, shutdown) = (host.deps().pool.clone(), host.deps().shutdown.clone());
-        let recorder = recorder::Recorder::start(host.store(), Arc::clone(&host.deps().clock));
-        let worker = worker::Worker::new(provider, recorder, Arc::clone(&host.deps().clock), &config);
-        host.spawn("provider calls", worker.run(queue, shutdown.clone()));
+        let clock = Arc::clone(&host.deps().clock);
+        let recorder = recorder::Recorder::start(host.store(), Arc::clone(&clock));
+        let worker = worker::Worker::new(connected.provider, recorder, Arc::clone(&clock), &config);
+        host.spawn("provider calls", Arc::clone(&worker).run(queue, shutdown.clone()));
+        let notices = notices::Notices::new(host.store(), worker, jobs.clone());
+        if let Some(told) = connected.notices {
+            host.spawn("notices", notices.clone().follow(told, shutdown.clone()));
+        }
         let sweep = sweep::Sweep::new(pool.clone(), host.store(), projection, jobs, config.sweep_after);
         host.spawn("sweep", sweep.run(shutdown.clone()));
 
-        let api = rest::Api::new(pool.clone());
-        let app = web::App::new("payment-service", rest::TITLE, api).options(config.edge).verifier(verifier).check("database", move || {
-            let pool = pool.clone();
-            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-        });
+        let webhooks = connected.webhooks.map(|door| rest::Webhooks { door, notices, clock });
+        let api = (rest::Api::new(pool.clone()), rest::WebhookApi::new(webhooks));
+        let app = web::App::new("payment-service", rest::TITLE, api).options(config.edge).verifier(verifier).check(
+            "database",
+            move || {
+                let pool = pool.clone();
+                async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+            },
+        );
         host.spawn("http", async move {
             if let Err(error) = web::serve(listeners.http, app, shutdown).await {
                 tracing::error!(%error, "the HTTP server ended");
@@ -110,7 +146,24 @@ impl Service {
     }
 }
 
+fn connect(config: &Config, deps: &Deps) -> anyhow::Result<Connected> {
+    match &config.provider {
+        Choice::Simulated => {
+            let behaviour = config.behaviour();
+            ensure!(behaviour.makes_sense(), "the success rate and the shares of replies must be 0 to 1");
+            let (tell, notices) = mpsc::channel(NOTICES_MAX);
+            let provider = SimulatedProvider::new(deps.pool.clone(), behaviour).telling(tell);
+            Ok(Connected { provider: Arc::new(provider), notices: Some(notices), webhooks: None })
+        }
+        Choice::Http { url, key } => {
+            let provider = HttpProvider::new(&config.http(url, key), Arc::clone(&deps.clock))?;
+            let webhooks = Some(Doorkeeper::new(WebhookKey::clone(key)));
+            Ok(Connected { provider: Arc::new(provider), notices: None, webhooks })
+        }
+    }
+}
+
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    web::document::<rest::Api>(rest::TITLE)
+    web::document::<(rest::Api, rest::WebhookApi)>(rest::TITLE)
 }

@@ -9,9 +9,10 @@ use event_store::RecordedEvent;
 use kernel::{Money, OrderId};
 use runtime::Projection;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use crate::queries::{self, Row, Status};
+use crate::queries::{self, RefundRow, RefundStatus, Row, Status};
 
 /// Follows the payments.
 pub(crate) struct Payments;
@@ -76,6 +77,7 @@ fn new_row(payment_id: Uuid, event: &Event, recorded: &RecordedEvent) -> Option<
         refunded_minor: 0,
         attempt: 0,
         reason: None,
+        refunds: Json(Vec::new()),
         requested_at: recorded.recorded_at,
         updated_at: recorded.recorded_at,
         sequence: 0,
@@ -108,19 +110,56 @@ fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
         Event::PaymentVoided { .. } if row.status == Status::Failed => row,
         Event::PaymentVoided { reason, .. } => Row { status: Status::Voided, reason: Some(reason.to_string()), ..row },
         Event::RefundDeferred { .. } | Event::PaymentRefunded { transaction_id: None, .. } => row,
-        Event::RefundRequested { attempt, reason, .. } => Row {
-            status: Status::RefundRequested,
-            attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
-            reason: Some(reason.to_string()),
-            ..row
-        },
-        Event::PaymentRefunded { amount, transaction_id: Some(_), .. } => {
-            Row { status: Status::Refunded, refunded_minor: amount.minor, ..row }
+        Event::RefundRequested { attempt, amount, reason, .. } => {
+            let refund = RefundRow {
+                attempt,
+                amount_minor: amount.minor,
+                status: RefundStatus::Requested,
+                reason: reason.to_string(),
+                failure: None,
+                transaction_id: None,
+                requested_at: recorded.recorded_at,
+                ended_at: None,
+            };
+            Row {
+                status: Status::RefundRequested,
+                attempt: i32::try_from(attempt).unwrap_or(i32::MAX),
+                reason: Some(reason.to_string()),
+                refunds: Json(row.refunds.0.iter().cloned().chain([refund]).collect()),
+                ..row
+            }
+        }
+        Event::PaymentRefunded { amount, transaction_id: Some(id), .. } => {
+            let refunds = ended(row.refunds, recorded, |refund| RefundRow {
+                status: RefundStatus::Succeeded,
+                transaction_id: Some(id.0),
+                failure: None,
+                ..refund
+            });
+            Row { status: Status::Refunded, refunded_minor: amount.minor, refunds, ..row }
         }
         Event::RefundFailed { reason, .. } => {
-            Row { status: Status::RefundFailed, reason: Some(reason.to_string()), ..row }
+            let failure = Some(reason.to_string());
+            let refunds = ended(row.refunds, recorded, |refund| RefundRow {
+                status: RefundStatus::Failed,
+                failure: failure.clone(),
+                ..refund
+            });
+            Row { status: Status::RefundFailed, reason: failure.clone(), refunds, ..row }
         }
     }
+}
+
+/// The last of the refunds has ended.
+fn ended(
+    mut refunds: Json<Vec<RefundRow>>,
+    recorded: &RecordedEvent,
+    how: impl FnOnce(RefundRow) -> RefundRow,
+) -> Json<Vec<RefundRow>> {
+    if let Some(last) = refunds.0.pop() {
+        refunds.0.push(RefundRow { ended_at: Some(recorded.recorded_at), ..how(last) });
+    }
+    refunds
 }
 
 async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<()> {
@@ -134,15 +173,16 @@ async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<
     }
     sqlx::query(
         "INSERT INTO payments (payment_id, order_id, user_id, status, amount_minor, currency, payment_method,
-                               transaction_id, refunded_minor, attempt, reason, requested_at, updated_at, sequence)
+                               transaction_id, refunded_minor, attempt, reason, refunds, requested_at, updated_at,
+                               sequence)
          SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[], $7::text[],
-                              $8::text[], $9::bigint[], $10::int[], $11::text[], $12::timestamptz[],
-                              $13::timestamptz[], $14::bigint[])
+                              $8::text[], $9::bigint[], $10::int[], $11::text[], $12::jsonb[], $13::timestamptz[],
+                              $14::timestamptz[], $15::bigint[])
          ON CONFLICT (payment_id) DO UPDATE
             SET user_id = EXCLUDED.user_id, status = EXCLUDED.status, amount_minor = EXCLUDED.amount_minor,
                 currency = EXCLUDED.currency, payment_method = EXCLUDED.payment_method,
                 transaction_id = EXCLUDED.transaction_id, refunded_minor = EXCLUDED.refunded_minor,
-                attempt = EXCLUDED.attempt, reason = EXCLUDED.reason, updated_at = EXCLUDED.updated_at,
+                attempt = EXCLUDED.attempt, reason = EXCLUDED.reason, refunds = EXCLUDED.refunds, updated_at = EXCLUDED.updated_at,
                 sequence = EXCLUDED.sequence",
     )
     .bind(column!(payment_id))
@@ -156,6 +196,7 @@ async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<
     .bind(column!(refunded_minor))
     .bind(column!(attempt))
     .bind(column!(reason))
+    .bind(column!(refunds))
     .bind(column!(requested_at))
     .bind(column!(updated_at))
     .bind(column!(sequence))

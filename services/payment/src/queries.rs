@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use event_store::Cursor;
 use kernel::{OrderId, PaymentId, UserId};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -73,16 +75,39 @@ pub(crate) struct Row {
     pub(crate) refunded_minor: i64,
     pub(crate) attempt: i32,
     pub(crate) reason: Option<String>,
+    pub(crate) refunds: Json<Vec<RefundRow>>,
     pub(crate) requested_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) sequence: i64,
+}
+
+/// A refund in the column `refunds`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefundRow {
+    pub(crate) attempt: u32,
+    pub(crate) amount_minor: i64,
+    pub(crate) status: RefundStatus,
+    pub(crate) reason: String,
+    pub(crate) failure: Option<String>,
+    pub(crate) transaction_id: Option<String>,
+    pub(crate) requested_at: DateTime<Utc>,
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+}
+
+/// How far a refund has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RefundStatus {
+    Requested,
+    Succeeded,
+    Failed,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT payment_id, order_id, user_id, status, amount_minor, currency, payment_method, transaction_id,
-                    refunded_minor, attempt, reason, requested_at, updated_at, sequence
+                    refunded_minor, attempt, reason, refunds, requested_at, updated_at, sequence
                FROM payments ",
             $rest
         )

@@ -11,10 +11,9 @@ use event_store::clock::Clock;
 use event_store::{Append, EventStore, NewEvent, PgStore, RecordedEvent, StreamId};
 use futures::future::join_all;
 use kernel::{Decide, Idempotent, PaymentId};
-use runtime::Origin;
+use runtime::{Grouped, Origin};
 use uuid::Uuid;
 
-use crate::grouped::Grouped;
 use crate::job::Job;
 use crate::measures;
 

@@ -1,4 +1,5 @@
-//! REST: payments listed and shown. What is to be paid is the saga's affair.
+//! REST: payments listed and shown, and the provider's webhooks. What is to be paid, and paid back, is the saga's
+//! affair: an order that is cancelled is refunded.
 
 use std::time::Duration;
 
@@ -11,7 +12,11 @@ use uuid::Uuid;
 use web::auth::{Bearer, Identity};
 use web::{Amount, Problem, Timestamp};
 
-use crate::queries::{self, Row, Status};
+use crate::queries::{self, RefundRow, RefundStatus, Row, Status};
+
+mod webhooks;
+
+pub(crate) use webhooks::{WebhookApi, Webhooks};
 
 pub(crate) const TITLE: &str = "Sagashop payments";
 
@@ -20,7 +25,11 @@ const LIMIT_MAX: u32 = 500;
 
 #[derive(Tags)]
 enum Tag {
+    /// What was charged for orders, and paid back. An order is paid and refunded by the saga: cancel the order to have its
+    /// money paid back.
     Payments,
+    /// For the payment provider.
+    Webhooks,
 }
 
 /// The payment API.
@@ -55,16 +64,44 @@ struct Payment {
     /// Why it failed or was paid back.
     #[oai(skip_serializing_if_is_none)]
     reason: Option<String>,
+    /// Every time that the provider was asked to pay it back; the last one holds.
+    refunds: Vec<Refund>,
     /// When it was first asked for.
     created_at: Timestamp,
     /// Its last event.
     updated_at: Timestamp,
 }
 
+/// A refund.
+#[derive(Object)]
+struct Refund {
+    /// The how manieth it is of its payment, from 1 on.
+    attempt: u32,
+    /// How much.
+    amount: Amount,
+    /// `pending`, `succeeded` or `failed`.
+    status: String,
+    /// Why the money is paid back.
+    reason: String,
+    /// Why the provider would not.
+    #[oai(skip_serializing_if_is_none)]
+    failure: Option<String>,
+    /// The provider's number of the refund.
+    #[oai(skip_serializing_if_is_none)]
+    transaction_id: Option<String>,
+    /// When it was asked for.
+    created_at: Timestamp,
+    /// When it ended.
+    #[oai(skip_serializing_if_is_none)]
+    ended_at: Option<Timestamp>,
+}
+
 #[OpenApi]
 impl Api {
-    /// Lists payments, the newest first: one's own; administrators see all.
-    #[oai(path = "/payments", method = "get", tag = "Tag::Payments")]
+    /// Lists payments, the newest first
+    ///
+    /// One's own; administrators see all. With `order_id`, the one of that order.
+    #[oai(path = "/payments", method = "get", tag = "Tag::Payments", operation_id = "listPayments")]
     async fn list(
         &self,
         caller: Bearer,
@@ -82,9 +119,16 @@ impl Api {
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(payment).collect()))
     }
 
-    /// Shows a payment, to whom it belongs and to administrators.
-    #[oai(path = "/payments/:id", method = "get", tag = "Tag::Payments")]
-    async fn show(&self, caller: Bearer, id: Path<Uuid>) -> Result<Json<Payment>, Problem> {
+    /// Shows a payment with its refunds
+    ///
+    /// To whom it belongs and to administrators; for others there is none.
+    #[oai(path = "/payments/:id", method = "get", tag = "Tag::Payments", operation_id = "getPayment")]
+    async fn show(
+        &self,
+        caller: Bearer,
+        /// The payment's id.
+        id: Path<Uuid>,
+    ) -> Result<Json<Payment>, Problem> {
         let row = queries::find(&self.pool, PaymentId(id.0)).await.map_err(unavailable)?;
         let row = row.filter(|row| may_see(&caller.0, row)).ok_or_else(not_found)?;
         Ok(Json(payment(row)))
@@ -113,8 +157,27 @@ fn payment(row: Row) -> Payment {
         refunded: Money::new(row.refunded_minor, currency).into(),
         transaction_id: row.transaction_id,
         reason: row.reason,
+        refunds: row.refunds.0.into_iter().map(|row| refund(row, currency)).collect(),
         created_at: row.requested_at.into(),
         updated_at: row.updated_at.into(),
+    }
+}
+
+fn refund(row: RefundRow, currency: Currency) -> Refund {
+    let status = match row.status {
+        RefundStatus::Requested => "pending",
+        RefundStatus::Succeeded => "succeeded",
+        RefundStatus::Failed => "failed",
+    };
+    Refund {
+        attempt: row.attempt,
+        amount: Money::new(row.amount_minor, currency).into(),
+        status: status.to_owned(),
+        reason: row.reason,
+        failure: row.failure,
+        transaction_id: row.transaction_id,
+        created_at: row.requested_at.into(),
+        ended_at: row.ended_at.map(Into::into),
     }
 }
 

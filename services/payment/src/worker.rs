@@ -1,13 +1,14 @@
 //! Calls the provider: many at once, no transaction open, each result recorded before anything
 //! follows from it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use domain::payment::Command;
+use domain::payment::{self, Command};
 use event_store::clock::Clock;
 use parking_lot::Mutex;
 use runtime::failpoint;
@@ -15,10 +16,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::Config;
 use crate::job::{Ask, Job};
 use crate::provider::{Error, Outcome, Provider};
 use crate::recorder::Recorder;
+use crate::retries::RetryBudget;
+use crate::{Config, measures};
 
 /// Jobs that may wait to be begun. What does not fit is found by the sweep.
 pub(crate) const QUEUE_MAX: usize = 4_096;
@@ -35,8 +37,10 @@ pub(crate) struct Worker {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     calls: Semaphore,
-    /// Keys of the jobs begun: the sweep may find one while it is still worked on.
-    underway: Mutex<HashSet<String>>,
+    retries: RetryBudget,
+    /// The jobs begun, by key: the sweep may find one while it is still worked on, and its result may be told while it
+    /// is still asked for.
+    underway: Mutex<HashMap<String, CancellationToken>>,
 }
 
 impl Worker {
@@ -52,6 +56,7 @@ impl Worker {
             clock,
             timeout: config.provider_timeout,
             calls: Semaphore::new(config.concurrency_max),
+            retries: RetryBudget::default(),
             underway: Mutex::default(),
         })
     }
@@ -79,8 +84,11 @@ impl Worker {
     async fn work(self: Arc<Self>, job: Job) {
         let mut next = Some(job);
         while let Some(job) = next {
-            let Some(_underway) = Underway::begin(&self.underway, job.key()) else { return };
-            let outcome = self.settle(&job).await;
+            let Some(underway) = Underway::begin(&self.underway, job.key()) else { return };
+            let outcome = tokio::select! {
+                outcome = self.settle(&job) => outcome,
+                () = underway.told.cancelled() => return,
+            };
             failpoint::pass(job.ask.after());
             next = match self.recorder.record(job.payment_id, self.result(&job.ask, outcome)).await {
                 Ok(next) => next,
@@ -91,6 +99,18 @@ impl Worker {
                 }
             };
         }
+    }
+
+    /// Records a result that was told while the job waits for it or is asked for; returns what it leads to.
+    ///
+    /// # Errors
+    /// The payment contradicts it.
+    pub(crate) async fn told(&self, job: &Job, outcome: Outcome) -> Result<Option<Job>, payment::Error> {
+        let next = self.recorder.record(job.payment_id, self.result(&job.ask, outcome)).await?;
+        if let Some(told) = self.underway.lock().get(job.key()) {
+            told.cancel();
+        }
+        Ok(next)
     }
 
     /// Asks until the result is known. The key stays the same, so it happens once however often it
@@ -105,32 +125,41 @@ impl Worker {
         let mut maybe_sent = job.maybe_sent;
         loop {
             match self.ask(job, maybe_sent).await {
-                Ok(outcome) => return outcome,
+                Ok(outcome) => {
+                    self.retries.deposit();
+                    return outcome;
+                }
                 Err(error) => {
                     let (id, key) = (job.payment_id, job.key());
                     tracing::warn!(payment.id = %id, provider.key = key, %error, "the result is not known: asking again");
                 }
             }
             maybe_sent = true;
-            tokio::time::sleep(pauses.next().unwrap_or(RETRY_LONGEST)).await;
+            let pause = pauses.next().unwrap_or(RETRY_LONGEST);
+            // Where few are answered, all ask as seldom as they may.
+            tokio::time::sleep(if self.retries.withdraw() { pause } else { RETRY_LONGEST }).await;
         }
     }
 
     async fn ask(&self, job: &Job, maybe_sent: bool) -> Result<Outcome, Error> {
         // Held during calls only: those that wait for a retry keep nobody waiting.
         let _permit = self.calls.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
-        if maybe_sent && let Some(outcome) = self.in_time(self.provider.find(job.key())).await? {
+        if maybe_sent && let Some(outcome) = self.in_time("find", self.provider.find(job.key())).await? {
             return Ok(outcome);
         }
         failpoint::pass(job.ask.before());
         match &job.ask {
-            Ask::Charge(request) => self.in_time(self.provider.charge(request)).await,
-            Ask::Refund(request) => self.in_time(self.provider.refund(request)).await,
+            Ask::Charge(request) => self.in_time("charge", self.provider.charge(request)).await,
+            Ask::Refund(request) => self.in_time("refund", self.provider.refund(request)).await,
         }
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Error::Timeout))
+    async fn in_time<T>(&self, name: &'static str, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let began = Instant::now();
+        let answer = tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Error::Timeout));
+        let result = answer.as_ref().map_or_else(Error::label, |_| "answered");
+        measures::called(self.provider.name(), name, result, began.elapsed());
+        answer
     }
 
     fn result(&self, ask: &Ask, outcome: Outcome) -> Command {
@@ -163,19 +192,28 @@ impl Ask {
 
 /// A key that is worked on, until this is dropped.
 struct Underway<'a> {
-    keys: &'a Mutex<HashSet<String>>,
+    keys: &'a Mutex<HashMap<String, CancellationToken>>,
     key: String,
+    /// Cancelled once the result was recorded by others.
+    told: CancellationToken,
 }
 
 impl<'a> Underway<'a> {
     /// Nothing if somebody else is at it.
-    fn begin(keys: &'a Mutex<HashSet<String>>, key: &str) -> Option<Self> {
-        keys.lock().insert(key.to_owned()).then(|| Self { keys, key: key.to_owned() })
+    fn begin(keys: &'a Mutex<HashMap<String, CancellationToken>>, key: &str) -> Option<Self> {
+        let told = CancellationToken::new();
+        let mut begun = keys.lock();
+        let Entry::Vacant(place) = begun.entry(key.to_owned()) else { return None };
+        place.insert(told.clone());
+        measures::underway(begun.len());
+        Some(Self { keys, key: key.to_owned(), told })
     }
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        self.keys.lock().remove(&self.key);
+        let mut begun = self.keys.lock();
+        begun.remove(&self.key);
+        measures::underway(begun.len());
     }
 }

@@ -2,11 +2,13 @@ use super::first;
 use crate::audit::findings::Findings;
 use crate::audit::snapshot::Snapshot;
 use crate::audit::walk::Subject;
+use chrono::{DateTime, Utc};
 use domain::payment::{Charge, Event, Payment, Stage};
 use event_store::RecordedEvent;
 use kernel::{Currency, Money};
+use psp::protocol::{Kind, Operation, Status};
 use sqlx::FromRow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 /// What moved for an order, in its currency.
@@ -25,6 +27,10 @@ pub(in crate::audit) struct Payments {
     /// By order.
     pub(in crate::audit) facts: HashMap<Uuid, PaymentFacts>,
     ledger: HashMap<Uuid, Vec<Entry>>,
+    /// Transactions of the book behind HTTP that stand there more than once.
+    twice: Vec<String>,
+    /// The moment of the payments that are looked at; the book may have newer entries.
+    at: DateTime<Utc>,
     /// Of the stream that is walked through.
     order: Option<Uuid>,
 }
@@ -51,6 +57,7 @@ struct Entry {
     currency: String,
     outcome: String,
     transaction_id: Option<String>,
+    created_at: DateTime<Utc>,
 }
 
 impl Subject for Payments {
@@ -98,7 +105,8 @@ impl Subject for Payments {
         _page: &[RecordedEvent],
         _findings: &mut Findings,
     ) -> anyhow::Result<()> {
-        let query = "SELECT key, payment_id, amount_minor, currency, outcome, transaction_id FROM provider_ledger
+        let query = "SELECT key, payment_id, amount_minor, currency, outcome, transaction_id, created_at
+                       FROM provider_ledger
                       WHERE payment_id = ANY($1)";
         for entry in snapshot.rows::<Entry>(query, ids).await? {
             self.ledger.entry(entry.payment_id).or_default().push(entry);
@@ -121,14 +129,18 @@ impl Subject for Payments {
             findings.checks.charged_once.violated(|| format!("payment {id}: charged {charges} times by the provider"));
         }
         findings.checks.money.checked(1);
-        if let Some(how) = contradiction(&state, &entries) {
+        // Of a payment that went on meanwhile nothing can be said.
+        let settled = entries.iter().all(|entry| entry.created_at <= self.at);
+        if settled && let Some(how) = contradiction(&state, &entries) {
             findings.checks.money.violated(|| format!("payment {id}: {how}"));
         }
+        let net_minor = net_minor(&state);
+        let ledger_minor = entries.iter().map(Entry::moved_minor).sum();
         let facts = PaymentFacts {
             id,
             currency: currency(&state, &entries),
-            net_minor: net_minor(&state),
-            ledger_minor: entries.iter().map(Entry::moved_minor).sum(),
+            net_minor,
+            ledger_minor: if settled { ledger_minor } else { net_minor },
         };
         let Some(order) = order else { return };
         if let Some(other) = self.facts.insert(order, facts) {
@@ -139,8 +151,35 @@ impl Subject for Payments {
 }
 
 impl Payments {
+    /// Payments as they were at this moment, beside a book that was read after it.
+    pub(in crate::audit) fn new(book: Vec<Operation>, at: DateTime<Utc>) -> Self {
+        let mut payments = Self { at, ..Self::default() };
+        let mut transactions = HashSet::new();
+        for operation in book {
+            if let Some(transaction) = &operation.transaction_id
+                && !transactions.insert(transaction.clone())
+            {
+                payments.twice.push(format!("transaction {transaction}"));
+            }
+            payments.ledger.entry(operation.reference).or_default().push(operation.into());
+        }
+        payments
+    }
+
     /// What the provider has in its book that nobody asked for.
-    pub(in crate::audit) async fn unasked(snapshot: &mut Snapshot, findings: &mut Findings) -> anyhow::Result<()> {
+    pub(in crate::audit) async fn unasked(
+        &self,
+        snapshot: &mut Snapshot,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        // Whatever a payment was found for was taken out.
+        for entry in self.ledger.values().flatten().filter(|entry| entry.created_at <= self.at) {
+            let Entry { key, outcome, amount_minor, currency, .. } = entry;
+            findings
+                .checks
+                .money
+                .violated(|| format!("the provider's {key}: {outcome} {amount_minor} {currency} without a payment"));
+        }
         let entries: Vec<(String, i64)> = sqlx::query_as(
             "SELECT l.key || ': ' || l.outcome || ' ' || l.amount_minor || ' ' || l.currency, count(*) OVER ()
                FROM provider_ledger l
@@ -164,12 +203,33 @@ impl Payments {
         )
         .fetch_all(snapshot.connection())
         .await?;
+        let twice: Vec<&String> = twice.iter().chain(&self.twice).collect();
         let count = u64::try_from(twice.len())?;
         findings
             .checks
             .charged_once
             .violated_by(count, twice.into_iter().map(|what| format!("the provider's {what} is there again")));
         Ok(())
+    }
+}
+
+impl From<Operation> for Entry {
+    fn from(operation: Operation) -> Self {
+        let outcome = match (operation.kind, operation.status) {
+            (Kind::Charge, Status::Succeeded) => "captured",
+            (Kind::Charge, Status::Failed) => "declined",
+            (Kind::Refund, Status::Succeeded) => "refunded",
+            (Kind::Refund, Status::Failed) => "refused",
+        };
+        Self {
+            key: operation.key,
+            payment_id: operation.reference,
+            amount_minor: operation.amount_minor,
+            currency: operation.currency,
+            outcome: outcome.to_owned(),
+            transaction_id: operation.transaction_id,
+            created_at: operation.created_at,
+        }
     }
 }
 

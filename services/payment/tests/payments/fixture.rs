@@ -55,6 +55,12 @@ impl World {
         Running::new(Service::build(config, deps, listeners, self.verifier()).await.unwrap(), shutdown, url)
     }
 
+    /// Why the service does not start.
+    pub async fn try_start(&self, config: Config) -> anyhow::Result<()> {
+        let (deps, listeners, _) = self.parts().await;
+        Service::build(config, deps, listeners, self.verifier()).await.map(|_| ())
+    }
+
     /// Starts the service with this provider.
     pub async fn start_with(&self, provider: Arc<dyn Provider>, config: Config) -> Running {
         let (deps, listeners, url) = self.parts().await;
@@ -63,8 +69,18 @@ impl World {
         Running::new(service, shutdown, url)
     }
 
+    /// Starts the service with the provider of the configuration on a port that is known already.
+    pub async fn start_on(&self, http: TcpListener, config: Config) -> Running {
+        let (deps, listeners, url) = self.parts_on(http);
+        let shutdown = deps.shutdown.clone();
+        Running::new(Service::build(config, deps, listeners, self.verifier()).await.unwrap(), shutdown, url)
+    }
+
     async fn parts(&self) -> (runtime::Deps, Listeners, String) {
-        let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        self.parts_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn parts_on(&self, http: TcpListener) -> (runtime::Deps, Listeners, String) {
         let url = format!("http://{}", http.local_addr().unwrap());
         let deps = runtime::Deps {
             gate: None,
@@ -142,14 +158,8 @@ impl World {
     }
 
     /// The provider's entries for the order: kind, outcome, amount.
-    pub async fn ledger(&self, order: &Order) -> Vec<(String, String, i64)> {
-        sqlx::query_as(
-            "SELECT kind, outcome, amount_minor FROM provider_ledger WHERE payment_id = $1 ORDER BY created_at, key",
-        )
-        .bind(order.payment().0)
-        .fetch_all(&self.database.pool)
-        .await
-        .unwrap()
+    pub async fn ledger(&self, order: &Order) -> Vec<Entry> {
+        ledger(&self.database, order).await
     }
 
     /// The types of the order's own events.
@@ -250,7 +260,21 @@ impl Order {
     }
 }
 
+/// Kind, outcome and amount.
+pub type Entry = (String, String, i64);
+
+/// What a provider's database has for the order.
+pub async fn ledger(database: &TestDatabase, order: &Order) -> Vec<Entry> {
+    sqlx::query_as(
+        "SELECT kind, outcome, amount_minor FROM provider_ledger WHERE payment_id = $1 ORDER BY created_at, key",
+    )
+    .bind(order.payment().0)
+    .fetch_all(&database.pool)
+    .await
+    .unwrap()
+}
+
 /// An entry of the ledger over the order's whole amount.
-pub fn entry(kind: &str, outcome: &str) -> (String, String, i64) {
+pub fn entry(kind: &str, outcome: &str) -> Entry {
     (kind.to_owned(), outcome.to_owned(), 99_999)
 }

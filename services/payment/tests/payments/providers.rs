@@ -24,7 +24,7 @@ pub struct Observed {
 
 impl Observed {
     pub fn new(pool: &PgPool) -> Self {
-        let behaviour = Behaviour { success_rate: 1.0, latency: Duration::ZERO, lost_reply_after: Duration::ZERO };
+        let behaviour = Behaviour { lost_reply_after: Duration::ZERO, ..Behaviour::default() };
         Self {
             inner: SimulatedProvider::new(pool.clone(), behaviour),
             answers: Semaphore::new(Semaphore::MAX_PERMITS),
@@ -51,6 +51,10 @@ fn count_down(counter: &AtomicUsize) -> bool {
 
 #[async_trait]
 impl Provider for Observed {
+    fn name(&self) -> &'static str {
+        "observed"
+    }
+
     async fn charge(&self, request: &ChargeRequest) -> Result<Outcome, Error> {
         self.reachable()?;
         self.charges.fetch_add(1, Ordering::SeqCst);

@@ -64,6 +64,34 @@ async fn everybody_sees_their_own() {
 }
 
 #[tokio::test]
+async fn refunds_are_shown_with_what_became_of_them() {
+    let world = World::new().await;
+    let provider = std::sync::Arc::new(crate::providers::Observed::new(&world.database.pool));
+    provider.refusals.store(1, std::sync::atomic::Ordering::SeqCst);
+    let service = world.start_with(provider, config()).await;
+    let order = Order::paid_with("tok_ok");
+    let customer = world.token(order.user, Role::Customer);
+    let path = format!("/payments/{}", order.payment());
+    world.charge(&order).await;
+    world.until_status(&order, "success").await;
+    assert_eq!(get(&service, &path, &customer).await.1["refunds"], json!([]));
+    world.refund(&order).await;
+    world.until_status(&order, "refund_failed").await;
+    world.refund(&order).await;
+    world.until_status(&order, "refunded").await;
+    let payment = get(&service, &path, &customer).await.1;
+    let refunds = payment["refunds"].as_array().unwrap();
+    let seen: Vec<_> = refunds.iter().map(|r| (&r["attempt"], &r["status"], &r["failure"], &r["reason"])).collect();
+    let (why, none) = (&json!("out_of_stock"), &Value::Null);
+    assert_eq!(
+        seen,
+        [(&json!(1), &json!("failed"), &json!("account_closed"), why), (&json!(2), &json!("succeeded"), none, why)]
+    );
+    assert_eq!((refunds[1]["amount"].to_string(), payment["refunded"].to_string()), ("999.99".into(), "999.99".into()));
+    assert!(refunds[1]["transaction_id"].as_str().unwrap().starts_with("TXN-"));
+}
+
+#[tokio::test]
 async fn bad_requests_are_refused() {
     let world = World::new().await;
     let service = world.start(config()).await;
