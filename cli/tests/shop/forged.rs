@@ -71,11 +71,9 @@ impl Victim {
     }
 
     /// Every door is open to this token: what the attacks differ in is what they fail of.
-    async fn assert_let_in(&self, token: &str) {
-        for (service, status) in self.tries(token).await {
-            assert!(matches!(status, 200 | 400 | 422), "{service}: {status}");
-        }
-        assert_eq!(self.tries_rpc(token).await, Code::Ok);
+    async fn is_let_in(&self, token: &str) -> bool {
+        let let_in = self.tries(token).await.iter().all(|(_, status)| matches!(status, 200 | 400 | 422));
+        let_in && self.tries_rpc(token).await == Code::Ok
     }
 }
 
@@ -84,12 +82,12 @@ async fn no_forged_token_opens_any_service() {
     let _room = room_for_a_small_shop().await;
     let victim = Victim::new().await;
     let issuer = Issuer::of(&victim.shop.folder).await;
-    victim.assert_let_in(&issuer.good(&victim.claims)).await;
+    // A service that has just asked for the keys does not ask again at once.
+    eventually(PATIENCE, async || victim.is_let_in(&issuer.good(&victim.claims)).await).await;
     for (attack, token) in attacks(&issuer, &victim.claims) {
         victim.assert_refused(&attack, &token).await;
     }
-    // A key set that was asked for again a moment ago is not asked for again: the keys known are still good.
-    victim.assert_let_in(&issuer.good(&victim.claims)).await;
+    assert!(victim.is_let_in(&issuer.good(&victim.claims)).await, "all that makes no difference to a good one");
 
     // The same key, once it is retired.
     let token = issuer.good(&victim.claims);
@@ -103,7 +101,7 @@ async fn no_forged_token_opens_any_service() {
     })
     .await;
     // The others' keys are as good as before.
-    victim.assert_let_in(&victim.shop.admin().await).await;
+    assert!(victim.is_let_in(&victim.shop.admin().await).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
