@@ -96,15 +96,15 @@ async fn under_a_key_that_has_an_answer_nothing_is_recorded() {
     let nothing = commands.execute_answered::<Jug>("a", &origin, 0, |_, _| Ok(()), &under("k")).await;
     assert!(matches!(nothing, Err(Error::Conflict)), "{nothing:?}");
     let both = commands
-        .execute_both_answered::<Jug, Jug, Full>(("c", 1), ("d", 1), &origin, |_, _| Ok(()), &|jug, _| {
-            under("k")(jug, 1)
+        .execute_both_answered::<Jug, Jug, Full>(("c", 1), ("d", 1), &origin, |_, _| Ok(()), &|(jug, sequence), _| {
+            under("k")(jug, sequence)
         })
         .await;
     assert!(matches!(both, Err(Error::Conflict)), "{both:?}");
     assert_eq!(store.read_after(Cursor::default(), 10).await.unwrap().events.len(), 1);
     commands
-        .execute_both_answered::<Jug, Jug, Full>(("c", 1), ("d", 2), &origin, |_, _| Ok(()), &|_, jug| {
-            under("l")(jug, 1)
+        .execute_both_answered::<Jug, Jug, Full>(("c", 1), ("d", 2), &origin, |_, _| Ok(()), &|_, (jug, sequence)| {
+            under("l")(jug, sequence)
         })
         .await
         .unwrap();
