@@ -10,7 +10,7 @@ use web::{Amount, Text};
 #[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub(super) struct CreateProduct {
     /// 1 to 200 characters.
-    #[oai(validator(min_length = 1))]
+    #[oai(validator(min_length = 1, max_length = 200))]
     pub name: Text,
     /// What one costs: more than 0, with no more digits than the currency has.
     pub price: Amount,
@@ -18,8 +18,10 @@ pub(super) struct CreateProduct {
     #[oai(default, validator(minimum(value = "0"), maximum(value = "1000000000")))]
     pub stock: i64,
     /// What kind of product it is: 1 to 100 characters.
+    #[oai(validator(min_length = 1, max_length = 100))]
     pub category: Option<Text>,
     /// The shop's own number: 1 to 64 characters. No two products have the same, and it never changes.
+    #[oai(validator(min_length = 1, max_length = 64))]
     pub sku: Option<Text>,
 }
 
@@ -40,13 +42,15 @@ impl Example for CreateProduct {
 #[oai(deny_unknown_fields, example, skip_serializing_if_is_none)]
 pub(super) struct UpdateProduct {
     /// 1 to 200 characters.
+    #[oai(validator(min_length = 1, max_length = 200))]
     pub name: Option<Text>,
     /// What one costs.
     pub price: Option<Amount>,
     /// How many are available from now on.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000000")))]
     pub stock: Option<i64>,
-    /// What kind of product it is.
+    /// What kind of product it is: 1 to 100 characters.
+    #[oai(validator(min_length = 1, max_length = 100))]
     pub category: Option<Text>,
 }
 

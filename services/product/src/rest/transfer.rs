@@ -41,16 +41,17 @@ impl<'a> ApiExtractor<'a> for File {
     type ParamRawType = ();
 
     fn request_meta() -> Option<MetaRequest> {
-        let of = |content_type, example: &str| {
+        let of = |content_type, kind, example: &str| {
             let example = Some(example.into());
-            let schema = MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new("string") }));
+            let schema = MetaSchemaRef::Inline(Box::new(MetaSchema { example, ..MetaSchema::new(kind) }));
             MetaMediaType { content_type, schema }
         };
         let description = Some(
             "The first line of CSV names the columns, some of `id,sku,name,price,currency,stock,category`; of JSON Lines \
              each line is an object with such fields. At most 20,000 lines and 8 MiB.",
         );
-        let (csv, lines) = (of(CSV, CSV_EXAMPLE), of(JSON_LINES, JSON_LINES_EXAMPLE));
+        // Lines of JSON have no type as a whole.
+        let (csv, lines) = (of(CSV, "string", CSV_EXAMPLE), of(JSON_LINES, "", JSON_LINES_EXAMPLE));
         Some(MetaRequest { description, content: vec![csv, lines], required: true })
     }
 
