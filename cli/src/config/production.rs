@@ -53,9 +53,8 @@ fn of_serve(args: &ServeArgs) -> Vec<Fault> {
             }
         }
         Part::Psp => {
-            of_database(&args.database, &mut faults);
-            of_secret("PSP_SECRET", args.payment.provider.psp_secret.as_deref(), true, weakness, &mut faults);
-            of_simulation(&args.payment, &mut faults);
+            let reason = "the provider for trying moves no money, and has no place in a production".to_owned();
+            faults.push(Fault { variable: "SAGASHOP_MODE", reason });
         }
         Part::Gateway => {}
     }
@@ -73,17 +72,14 @@ fn of_up(args: &UpArgs) -> Vec<Fault> {
 /// A provider that moves money, or the word that none is wanted.
 fn of_payment(args: &PaymentArgs, faults: &mut Vec<Fault>) {
     match args.provider.payment_provider {
-        ProviderKind::Simulated => of_simulation(args, faults),
+        ProviderKind::Simulated if args.allow_simulated_payments => {}
+        ProviderKind::Simulated => {
+            let reason = "a simulated provider moves no money; ALLOW_SIMULATED_PAYMENTS=true says that this is meant";
+            faults.push(Fault { variable: "PAYMENT_PROVIDER", reason: reason.to_owned() });
+        }
         ProviderKind::Http => {
             of_secret("PSP_SECRET", args.provider.psp_secret.as_deref(), true, weakness, faults);
         }
-    }
-}
-
-fn of_simulation(args: &PaymentArgs, faults: &mut Vec<Fault>) {
-    if !args.allow_simulated_payments {
-        let reason = "a simulated provider moves no money; ALLOW_SIMULATED_PAYMENTS=true says that this is meant";
-        faults.push(Fault { variable: "PAYMENT_PROVIDER", reason: reason.to_owned() });
     }
 }
 
@@ -186,13 +182,6 @@ mod tests {
         assert_eq!(of("notification"), ["INTERNAL_TOKEN"]);
         assert_eq!(of("order"), [""; 0]);
         assert_eq!(of("payment"), ["PAYMENT_PROVIDER"]);
-        assert_eq!(of("psp"), ["PSP_SECRET", "PAYMENT_PROVIDER"]);
-        let simulated = [&["serve", "payment", "--allow-simulated-payments"][..], &url].concat();
-        assert_eq!(variables(&simulated), [""; 0], "an explicit yes");
-        assert_eq!(
-            variables(&[&["serve", "payment", "--payment-provider", "http"][..], &url].concat()),
-            ["PSP_SECRET"]
-        );
         let all = ["INTERNAL_TOKEN", "MASTER_KEY", "PAYMENT_PROVIDER"];
         assert_eq!(variables(&[&["up"][..], &url].concat()), all);
         assert_eq!(variables(&["serve", "gateway", "--mode", "production"]), [""; 0]);
