@@ -16,6 +16,8 @@ use tokio::task::LocalSet;
 const LONGEST_US: u64 = 60_000_000;
 /// A client that met an error does not turn it into a storm.
 const AFTER_ERROR: Duration = Duration::from_millis(20);
+/// Timers are late by a millisecond or two, and so is a thread on a busy machine.
+const CATCH_UP_MAX: Duration = Duration::from_millis(50);
 
 /// What one client sends, again and again in this order.
 pub(super) type Requests = Vec<Vec<u8>>;
@@ -105,7 +107,7 @@ impl Load {
     async fn send(self, window: Window) -> Answers {
         let Self { address, clients, good, per_s } = self;
         let answers = Rc::new(RefCell::new(Answers::new()));
-        let pace = Rc::new(Pace { began: Instant::now(), per_s, sent: Cell::new(0) });
+        let pace = Rc::new(Pace::new(per_s));
         let clients = clients.into_iter().map(|requests| {
             let (answers, pace) = (Rc::clone(&answers), Rc::clone(&pace));
             tokio::task::spawn_local(async move { client(address, requests, good, window, &answers, &pace).await })
@@ -117,18 +119,22 @@ impl Load {
 
 /// When the next request is due.
 struct Pace {
-    began: Instant,
-    per_s: Option<f64>,
-    sent: Cell<u64>,
+    period: Option<Duration>,
+    next: Cell<Instant>,
 }
 
 impl Pace {
+    fn new(per_s: Option<f64>) -> Self {
+        Self { period: per_s.map(|per_s| Duration::from_secs_f64(1.0 / per_s)), next: Cell::new(Instant::now()) }
+    }
+
     async fn next(&self) {
-        let Some(per_s) = self.per_s else { return };
-        let sent = self.sent.replace(self.sent.get() + 1);
-        let due = self.began + Duration::from_secs_f64(sent as f64 / per_s);
-        // Whoever is late does not even look at the clock of the runtime.
-        if due > Instant::now() {
+        let Some(period) = self.period else { return };
+        let now = Instant::now();
+        // What was missed for longer, because every client waits for an answer, is not made up for.
+        let due = self.next.get().max(now.checked_sub(CATCH_UP_MAX).unwrap_or(now));
+        self.next.set(due + period);
+        if due > now {
             tokio::time::sleep_until(due.into()).await;
         }
     }

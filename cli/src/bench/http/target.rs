@@ -37,12 +37,12 @@ impl Target {
         let products = try_join_all(products).await.context("the products cannot be made")?;
         let mut customers = Vec::with_capacity(CUSTOMERS);
         let mut orders = Vec::with_capacity(CUSTOMERS);
-        for n in 0..CUSTOMERS {
+        for (n, product) in products.iter().enumerate().take(CUSTOMERS) {
             let email = format!("bench-{run}-{n}@sagashop.example");
             let password = Uuid::new_v5(&Uuid::NAMESPACE_OID, email.as_bytes()).to_string();
             let customer = client.register("Bench customer", &email, &password).await;
             let customer = customer.context("the customers cannot be registered")?;
-            let order = NewOrder { lines: vec![(products[n], 1)], payment_method: "tok_ok" };
+            let order = NewOrder { lines: vec![(*product, 1)], payment_method: "tok_ok" };
             let order = client.place(&customer, &order).await.context("no order can be placed")?;
             client.order_once_ended(&customer, order.id, WAIT).await.context("the order cannot be read")?;
             customers.push(customer);
