@@ -61,10 +61,13 @@ impl Service {
         host.projection(Arc::new(projection::Sagas::new(host.store())));
         let pool = host.deps().pool.clone();
         let api = rest::Api::new(host.commands(), pool.clone());
-        let app = web::App::new("orchestrator", rest::TITLE, api).options(config.edge).verifier(verifier).check("database", move || {
-            let pool = pool.clone();
-            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-        });
+        let app = web::App::new("orchestrator", rest::TITLE, api).options(config.edge).verifier(verifier).check(
+            "database",
+            move || {
+                let pool = pool.clone();
+                async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+            },
+        );
         let shutdown = host.deps().shutdown.clone();
         host.spawn("http", async move {
             if let Err(error) = web::serve(listeners.http, app, shutdown).await {

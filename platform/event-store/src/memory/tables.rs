@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::leases::Leases;
-use crate::{Answer, Append, Cursor, DeadLetter, DueTimer, Error, RecordedEvent, Snapshot, StreamId, TimerChange, UnitOfWork};
+use crate::{
+    Answer, Append, Cursor, DeadLetter, DueTimer, Error, RecordedEvent, Snapshot, StreamId, TimerChange, UnitOfWork,
+};
 
 #[derive(Default)]
 pub(super) struct Tables {
