@@ -6,7 +6,8 @@
 //! * `rest`, `grpc`: the two edges; they only translate.
 //! * `commands`: placing and cancelling; `catalogue`: the product service as it is seen from here.
 //! * `queries`: reading, over the read model that `projection` keeps; `timeline`: an order's history; `watch`: the same
-//!   as it happens; `waiters`: who waits for something to happen.
+//!   as it happens; `waiters`: who waits for something to happen; `ended`: orders
+//!   that are over, as they were read a moment ago.
 //! * `consumer`: the orchestrator's commands; `publish`: what the others are told.
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ mod catalogue;
 mod commands;
 mod config;
 mod consumer;
+mod ended;
 mod error;
 mod grpc;
 mod projection;
@@ -36,6 +38,7 @@ pub use rest::openapi;
 use catalogue::Catalogue;
 use commands::Orders;
 use consumer::FulfilmentCommands;
+use ended::Ended;
 use projection::{OrderRows, Progress};
 use publish::OrderMessages;
 use queries::Queries;
@@ -76,13 +79,21 @@ impl Service {
         host.relay(OrderMessages);
         host.consumer("order", &[event_schemas::topics::ORDER_COMMANDS], Arc::new(FulfilmentCommands));
         let waiters = Arc::new(Waiters::default());
-        let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters))));
+        let ended = Arc::new(Ended::default());
+        let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters), Arc::clone(&ended))));
 
         let progress = Arc::new(Progress::new(rows));
         let orders = Arc::new(Orders::new(host.commands(), catalogue, Arc::clone(&progress)));
         let watches = Arc::new(Watches::new(host.store(), Arc::clone(&waiters), shutdown.clone()));
-        let queries =
-            Arc::new(Queries::new(pool.clone(), host.store(), host.commands(), progress, waiters, shutdown.clone()));
+        let queries = Arc::new(Queries::new(
+            pool.clone(),
+            host.store(),
+            host.commands(),
+            progress,
+            waiters,
+            ended,
+            shutdown.clone(),
+        ));
         let keys = web::Idempotency::new(host.store());
         let api = rest::Api { orders, queries, watches, keys };
 

@@ -16,6 +16,7 @@ use runtime::{Projection, ProjectionHandle};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::ended::Ended;
 use crate::publish::order_id;
 use crate::waiters::Waiters;
 
@@ -52,11 +53,12 @@ UPDATE orders AS o
 /// Keeps a row an order; wakes those who wait for what it has written.
 pub(crate) struct OrderRows {
     waiters: Arc<Waiters>,
+    ended: Arc<Ended>,
 }
 
 impl OrderRows {
-    pub fn new(waiters: Arc<Waiters>) -> Self {
-        Self { waiters }
+    pub fn new(waiters: Arc<Waiters>, ended: Arc<Ended>) -> Self {
+        Self { waiters, ended }
     }
 }
 
@@ -87,6 +89,8 @@ impl Projection for OrderRows {
     }
 
     fn committed(&self, events: &[RecordedEvent]) {
+        // Before anybody is woken who would look.
+        self.ended.changed(events.iter().filter_map(|event| order_id(event).ok()));
         self.waiters.happened(events.iter().filter_map(|event| {
             let ended = ["order_confirmed", "order_cancelled"].contains(&&*event.event_type);
             Some((order_id(event).ok()?, event.sequence, ended))

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use web::auth::Identity;
 
+use crate::ended::Ended;
 use crate::error::Error;
 use crate::projection::Progress;
 use crate::timeline::{Happening, Timeline};
@@ -56,6 +57,7 @@ pub(crate) struct Queries {
     commands: Commands,
     progress: Arc<Progress>,
     waiters: Arc<Waiters>,
+    ended: Arc<Ended>,
     shutdown: CancellationToken,
 }
 
@@ -83,24 +85,30 @@ impl Queries {
         commands: Commands,
         progress: Arc<Progress>,
         waiters: Arc<Waiters>,
+        ended: Arc<Ended>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { pool, store, commands, progress, waiters, shutdown }
+        Self { pool, store, commands, progress, waiters, ended, shutdown }
     }
 
     /// An order that the caller may see. One that the read model does not know yet is read from its events: whoever
     /// was told that an order was placed finds it.
     pub async fn order(&self, id: OrderId, caller: &Identity) -> Result<Placed, Error> {
+        let order = self.ended.get_or(id, self.read(id)).await?;
+        let visible = order.filter(|order| caller.may_see(order.user_id));
+        visible.map(Arc::unwrap_or_clone).ok_or_else(Error::no_such_order)
+    }
+
+    async fn read(&self, id: OrderId) -> Result<Option<Placed>, Error> {
         let row: Option<OrderRow> =
             sqlx::query_as(select!("WHERE id = $1")).bind(id.0).fetch_optional(&self.pool).await?;
-        let order = match row {
+        Ok(match row {
             Some(row) => Some(row.0),
             None => match self.commands.load::<Order>(&id.to_string()).await?.0 {
                 Order::Placed(order) => Some(order),
                 Order::Unknown => None,
             },
-        };
-        order.filter(|order| caller.may_see(order.user_id)).ok_or_else(Error::no_such_order)
+        })
     }
 
     /// As [`Queries::order`], as soon as the order has ended, or as it stands when the wait is over.
