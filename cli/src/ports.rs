@@ -3,11 +3,13 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 /// A port that is taken is asked for so often before it is given up.
 const TRIES_MAX: u32 = 5;
 const TRY_EVERY: Duration = Duration::from_millis(200);
+/// Connections that wait to be taken; the system may allow fewer.
+const BACKLOG: u32 = 4_096;
 
 /// A part of the shop that can run as its own process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -180,7 +182,7 @@ impl Ports {
 pub async fn bind(address: SocketAddr, title: &str, remedy: &str) -> Result<TcpListener, Error> {
     let mut tries = 1;
     let bound = loop {
-        match TcpListener::bind(address).await {
+        match listen(address) {
             // Our gRPC ports are among those that the system gives to outgoing connections: one of
             // these may be gone in a moment.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries < TRIES_MAX => {
@@ -199,6 +201,15 @@ pub async fn bind(address: SocketAddr, title: &str, remedy: &str) -> Result<TcpL
             _ => Error::Other { address, title, reason: error.to_string() },
         }
     })
+}
+
+/// As [`TcpListener::bind`], with a longer line of those who are not let in yet: beyond it, a client that comes with
+/// thousands of others waits a second for its next try.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(cfg!(unix))?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A port that cannot be had. The text is a whole sentence with its remedy.

@@ -1,4 +1,4 @@
-//! Password hashing: argon2id, off the async threads, behind a bound that sheds.
+//! Password hashing: argon2id, off the async threads and after all else, behind a bound that sheds.
 
 use std::sync::Arc;
 
@@ -6,12 +6,15 @@ use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::user::PasswordHash;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// OWASP's least for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// About a tenth of the time of a thread of ordinary priority, where both want all of it.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 /// Passwords that are found within so many guesses, in powers of ten, are refused: those of lists, and what is made of
 /// their words by a digit more. (What zxcvbn scores 0 or 1.)
@@ -96,15 +99,29 @@ impl Place {
         self,
         work: impl FnOnce(&PasswordHash) -> T + Send + 'static,
     ) -> Result<(Self, T), Error> {
-        tokio::task::spawn_blocking(move || {
+        let (reply, answer) = oneshot::channel();
+        // A thread of its own: it cannot take back that it stands behind the others. As many as there are places.
+        let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
+            stand_behind();
             // The place is given back by the thread that hashes, even if nobody waits for it any more.
             let result = work(&self.decoy);
-            (self, result)
-        })
-        .await
-        .map_err(|error| Error::Failed(error.to_string()))
+            let _ = reply.send((self, result));
+        });
+        thread.map_err(|error| Error::Failed(error.to_string()))?;
+        answer.await.map_err(|_| Error::Failed("the hashing thread died".to_owned()))
     }
 }
+
+/// Lets every other thread go first: a flood of logins takes the time that is left, and slows nothing else.
+#[cfg(target_os = "linux")]
+fn stand_behind() {
+    // Of the calling thread alone, as Linux has it. Without the right to do so it hashes like any other.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+}
+
+/// Elsewhere a priority is the whole process's.
+#[cfg(not(target_os = "linux"))]
+fn stand_behind() {}
 
 /// Whether a hash was made with less than today's parameters.
 pub(crate) fn is_outgrown(hash: &PasswordHash) -> bool {
