@@ -80,6 +80,11 @@ impl Http {
         self.send(self.request(Method::POST, role, path, token).json(body)).await
     }
 
+    /// To an address that somebody was told.
+    pub async fn post_to(&self, url: &str, token: &str, body: &Value) -> Answer {
+        self.send(self.client.post(url).bearer_auth(token).json(body)).await
+    }
+
     /// Waits until the role says that it is ready.
     pub async fn ready(&self, role: Role) {
         eventually(PATIENCE, async || {
