@@ -12,7 +12,9 @@ JAEGER = {"type": "jaeger", "uid": "jaeger"}
 def dashboard(uid, title, description, rows, variables=()):
     panels, y = [], 0
     for title_of_row, members in rows:
-        panels.append({"type": "row", "title": title_of_row, "collapsed": False, "panels": [], "gridPos": at(0, y, WIDTH, 1)})
+        panels.append(
+            {"type": "row", "title": title_of_row, "collapsed": False, "panels": [], "gridPos": at(0, y, WIDTH, 1)}
+        )
         x, y = 0, y + 1
         height = max(panel["gridPos"]["h"] for panel in members)
         for panel in members:
@@ -97,7 +99,9 @@ def panel(kind, title, description, width, height, datasource, targets, **more):
         "description": description,
         "datasource": datasource,
         "gridPos": at(0, 0, width, height),
-        "targets": [{"refId": chr(ord("A") + number), "datasource": datasource, **of} for number, of in enumerate(targets)],
+        "targets": [
+            {"refId": chr(ord("A") + number), "datasource": datasource, **of} for number, of in enumerate(targets)
+        ],
         **more,
     }
 
@@ -122,9 +126,16 @@ def graph(title, description, *queries, unit="short", width=8, stacked=False, li
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return panel(
-        "timeseries", title, description, width, 8, PROMETHEUS, ranges(queries),
-        fieldConfig={"defaults": defaults, "overrides": []}, options=options,
-    )  # fmt: skip
+        "timeseries",
+        title,
+        description,
+        width,
+        8,
+        PROMETHEUS,
+        ranges(queries),
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
+    )
 
 
 def stat(title, description, expr, unit="short", width=4, good=None, bad=None, decimals=None, link=None):
@@ -147,9 +158,16 @@ def stat(title, description, expr, unit="short", width=4, good=None, bad=None, d
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     return panel(
-        "stat", title, description, width, 5, PROMETHEUS, [target],
-        fieldConfig={"defaults": defaults, "overrides": []}, options=options,
-    )  # fmt: skip
+        "stat",
+        title,
+        description,
+        width,
+        5,
+        PROMETHEUS,
+        [target],
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
+    )
 
 
 def bars(title, description, *queries, unit="short", width=8, links=()):
@@ -163,9 +181,16 @@ def bars(title, description, *queries, unit="short", width=8, links=()):
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
     }
     return panel(
-        "bargauge", title, description, width, 8, PROMETHEUS, targets,
-        fieldConfig={"defaults": defaults, "overrides": []}, options=options,
-    )  # fmt: skip
+        "bargauge",
+        title,
+        description,
+        width,
+        8,
+        PROMETHEUS,
+        targets,
+        fieldConfig={"defaults": defaults, "overrides": []},
+        options=options,
+    )
 
 
 def heatmap(title, description, expr, unit="s", width=12):
@@ -174,7 +199,14 @@ def heatmap(title, description, expr, unit="s", width=12):
     options = {
         "calculate": False,
         "cellGap": 1,
-        "color": {"mode": "scheme", "scheme": "Turbo", "steps": 64, "exponent": 0.5, "fill": "dark-orange", "reverse": False},
+        "color": {
+            "mode": "scheme",
+            "scheme": "Turbo",
+            "steps": 64,
+            "exponent": 0.5,
+            "fill": "dark-orange",
+            "reverse": False,
+        },
         "yAxis": {"unit": unit, "axisPlacement": "left", "reverse": False},
         "filterValues": {"le": 1e-9},
         "legend": {"show": True},
@@ -184,9 +216,16 @@ def heatmap(title, description, expr, unit="s", width=12):
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
     }
     return panel(
-        "heatmap", title, description, width, 8, PROMETHEUS, [target],
-        fieldConfig={"defaults": {}, "overrides": []}, options=options,
-    )  # fmt: skip
+        "heatmap",
+        title,
+        description,
+        width,
+        8,
+        PROMETHEUS,
+        [target],
+        fieldConfig={"defaults": {}, "overrides": []},
+        options=options,
+    )
 
 
 def logs(title, description, expr, width=24):
@@ -204,7 +243,13 @@ def logs(title, description, expr, width=24):
 
 
 def log_graph(title, description, legend, expr, width=12):
-    shown = graph(title, description, width=width, stacked=True, links=[to_logs("Logs", '{job="sagashop"} | json | level=~"WARN|ERROR"')])
+    shown = graph(
+        title,
+        description,
+        width=width,
+        stacked=True,
+        links=[to_logs("Logs", '{job="sagashop"} | json | level=~"WARN|ERROR"')],
+    )
     shown["datasource"] = LOKI
     shown["targets"] = [{"refId": "A", "datasource": LOKI, "expr": expr, "legendFormat": legend, "queryType": "range"}]
     return shown
@@ -215,9 +260,16 @@ def traces(title, description, search, width=24):
     target = {"queryType": "search", "limit": 20, **search}
     options = {"showHeader": True, "cellHeight": "sm"}
     return panel(
-        "table", title, description, width, 9, JAEGER, [target],
-        fieldConfig={"defaults": {}, "overrides": []}, options=options,
-    )  # fmt: skip
+        "table",
+        title,
+        description,
+        width,
+        9,
+        JAEGER,
+        [target],
+        fieldConfig={"defaults": {}, "overrides": []},
+        options=options,
+    )
 
 
 def steps(*colours):

@@ -1,17 +1,14 @@
 """The sagas: where they are, how long their steps take, and what goes wrong."""
 
 from panels import bars, dashboard, graph, logs, stat, to_logs, to_traces, traces
+from queries import increase, latest, quantile, rate
 
-ERRORS = {"service": "orchestrator", "tags": "error=true"}
+ERRORS = {"service": "sagashop-orchestrator", "tags": "error=true"}
 LINKS = [
     to_traces("Traces with errors", ERRORS),
     to_logs("Logs of the orchestrator", '{job="sagashop", role="orchestrator"}'),
 ]
-STEP = (
-    "histogram_quantile({}, sum by (le, step, direction) "
-    "(rate(saga_step_duration_seconds_bucket{{direction=\"{}\"}}[$__rate_interval])))"
-)
-STARTED = "sum(increase(saga_started_total[$__range]))"
+STARTED = increase("saga_started_total")
 
 BOARD = dashboard(
     "sagas",
@@ -25,11 +22,16 @@ BOARD = dashboard(
                 stat(
                     "Compensated",
                     "Sagas that turned back, of those started in the shown time.",
-                    f"sum(increase(saga_compensations_total[$__range])) / {STARTED}",
+                    f"{increase('saga_compensations_total')} / {STARTED}",
                     "percentunit",
                 ),
                 stat("Under way", "Sagas that have not ended.", "sum(max by (saga, state) (saga_in_flight))"),
-                stat("Stuck", "Sagas that wait for an operator.", 'sum(max by (saga) (saga_in_flight{state="stuck"}))', bad=1),
+                stat(
+                    "Stuck",
+                    "Sagas that wait for an operator.",
+                    'sum(max by (saga) (saga_in_flight{state="stuck"}))',
+                    bad=1,
+                ),
                 stat(
                     "Longest wait",
                     "Since the last event of the saga that has had none for longest; stuck ones left out.",
@@ -46,14 +48,14 @@ BOARD = dashboard(
                 graph(
                     "By state",
                     "Sagas that are in it.",
-                    ("{{state}}", "max by (saga, state) (saga_in_flight)"),
+                    ("{{state}}", latest("saga_in_flight", "saga, state")),
                     stacked=True,
                     links=LINKS,
                 ),
                 graph(
                     "Longest wait by state",
                     "Seconds since the last event of the one that waits longest.",
-                    ("{{state}}", "max by (saga, state) (saga_longest_wait_seconds)"),
+                    ("{{state}}", latest("saga_longest_wait_seconds", "saga, state")),
                     unit="s",
                     bound=300,
                     links=LINKS,
@@ -61,8 +63,8 @@ BOARD = dashboard(
                 graph(
                     "Started and ended",
                     "A second.",
-                    ("started", "sum by (saga) (rate(saga_started_total[$__rate_interval]))"),
-                    ("{{outcome}}", "sum by (saga, outcome) (rate(saga_finished_total[$__rate_interval]))"),
+                    ("started", rate("saga_started_total", "saga")),
+                    ("{{outcome}}", rate("saga_finished_total", "saga, outcome")),
                     unit="reqps",
                     links=LINKS,
                 ),
@@ -71,7 +73,7 @@ BOARD = dashboard(
                     "From the first event to the end; 95 of 100.",
                     (
                         "{{outcome}}",
-                        "histogram_quantile(0.95, sum by (le, outcome) (rate(saga_duration_seconds_bucket[$__rate_interval])))",
+                        quantile(0.95, "saga_duration_seconds", "outcome"),
                     ),
                     unit="s",
                     links=LINKS,
@@ -79,7 +81,7 @@ BOARD = dashboard(
                 graph(
                     "Turned back",
                     "A second, by cause.",
-                    ("{{cause}}", "sum by (saga, cause) (rate(saga_compensations_total[$__rate_interval]))"),
+                    ("{{cause}}", rate("saga_compensations_total", "saga, cause")),
                     unit="reqps",
                     stacked=True,
                     links=LINKS,
@@ -87,7 +89,7 @@ BOARD = dashboard(
                 bars(
                     "Operators' acts",
                     "In the shown time.",
-                    ("{{act}}", "sum by (act) (increase(saga_operator_acts_total[$__range]))"),
+                    ("{{act}}", increase("saga_operator_acts_total", "act")),
                 ),
             ],
         ),
@@ -97,14 +99,14 @@ BOARD = dashboard(
                 graph(
                     "Steps forward",
                     "From the command to the answer; 95 of 100.",
-                    ("{{step}}", STEP.format(0.95, "forward")),
+                    ("{{step}}", quantile(0.95, "saga_step_duration_seconds", "step", 'direction="forward"')),
                     unit="s",
                     links=LINKS,
                 ),
                 graph(
                     "Steps undone",
                     "From the command to the answer; 95 of 100.",
-                    ("{{step}}", STEP.format(0.95, "undo")),
+                    ("{{step}}", quantile(0.95, "saga_step_duration_seconds", "step", 'direction="undo"')),
                     unit="s",
                     links=LINKS,
                 ),
@@ -113,7 +115,7 @@ BOARD = dashboard(
                     "A second.",
                     (
                         "{{direction}} {{step}} {{outcome}}",
-                        "sum by (step, direction, outcome) (rate(saga_step_duration_seconds_count[$__rate_interval]))",
+                        rate("saga_step_duration_seconds_count", "step, direction, outcome"),
                     ),
                     unit="reqps",
                     links=LINKS,
@@ -123,7 +125,7 @@ BOARD = dashboard(
                     "A second: a step was not answered in time.",
                     (
                         "{{direction}} {{step}}",
-                        'sum by (step, direction) (rate(saga_commands_total{attempt="again"}[$__rate_interval]))',
+                        rate("saga_commands_total", "step, direction", 'attempt="again"'),
                     ),
                     unit="reqps",
                     links=LINKS,
@@ -131,21 +133,24 @@ BOARD = dashboard(
                 graph(
                     "Timeouts",
                     "Steps a second that were not answered in time.",
-                    ("{{direction}} {{step}}", "sum by (step, direction) (rate(saga_timeouts_total[$__rate_interval]))"),
+                    (
+                        "{{direction}} {{step}}",
+                        rate("saga_timeouts_total", "step, direction"),
+                    ),
                     unit="reqps",
                     links=LINKS,
                 ),
                 graph(
                     "Undoing fails",
                     "Attempts in five minutes; after eight the saga is stuck.",
-                    ("{{step}}", "sum by (step) (increase(saga_compensation_failures_total[5m]))"),
-                    ("{{step}} stuck", "sum by (step) (increase(saga_stuck_total[5m]))"),
+                    ("{{step}}", increase("saga_compensation_failures_total", "step", over="5m")),
+                    ("{{step}} stuck", increase("saga_stuck_total", "step", over="5m")),
                     links=LINKS,
                 ),
                 graph(
                     "Timers",
                     "Fired, a second.",
-                    ("{{aggregate}}", "sum by (aggregate) (rate(timers_fired_total[$__rate_interval]))"),
+                    ("{{aggregate}}", rate("timers_fired_total", "aggregate")),
                     unit="reqps",
                     width=12,
                 ),
@@ -154,7 +159,7 @@ BOARD = dashboard(
                     "From due to fired; 95 of 100.",
                     (
                         "{{aggregate}}",
-                        "histogram_quantile(0.95, sum by (le, aggregate) (rate(timer_delay_seconds_bucket[$__rate_interval])))",
+                        quantile(0.95, "timer_delay_seconds", "aggregate"),
                     ),
                     unit="s",
                     width=12,
@@ -164,8 +169,16 @@ BOARD = dashboard(
         (
             "Logs and traces",
             [
-                logs("Of the orchestrator", "Warnings and errors.", '{job="sagashop", role="orchestrator", level=~"(?i)warn|error"}'),
-                traces("Latest that failed", "Traces with an error in the orchestrator: refused, timed out, turned back.", ERRORS),
+                logs(
+                    "Of the orchestrator",
+                    "Warnings and errors.",
+                    '{job="sagashop", role="orchestrator", level=~"(?i)warn|error"}',
+                ),
+                traces(
+                    "Latest that failed",
+                    "Traces with an error in the orchestrator: refused, timed out, turned back.",
+                    ERRORS,
+                ),
             ],
         ),
     ],
