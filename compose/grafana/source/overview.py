@@ -127,7 +127,7 @@ BOARD = dashboard(
                     "Warnings and errors",
                     "Lines a second.",
                     "{{role}} {{level}}",
-                    f"sum by (role, level) (rate({FAILED}[$__auto]))",
+                    f"sum by (role, level) (rate({FAILED}[$__interval]))",
                     width=18,
                 ),
                 logs("Latest warnings and errors", "The trace of a line opens from its details.", FAILED),
