@@ -110,6 +110,12 @@ BOARD = dashboard(
             "Pools",
             [
                 graph(
+                    "Databases",
+                    "1: the service reaches its database.",
+                    ("{{service}}", f"min by (service) (database_up{{{OF}}})"),
+                    links=LINKS,
+                ),
+                graph(
                     "Database connections in use",
                     "Share of what is allowed.",
                     (
