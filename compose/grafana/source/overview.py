@@ -71,9 +71,9 @@ BOARD = dashboard(
                     bound=10,
                 ),
                 heatmap(
-                    "All times to an end",
-                    "Confirmed and cancelled orders.",
-                    increase("order_fulfilment_seconds_bucket", "le", over="$__rate_interval"),
+                    "All times to confirm",
+                    "Orders by how long they took.",
+                    increase("order_fulfilment_seconds_bucket", "le", CONFIRMED, "$__rate_interval"),
                 ),
                 graph(
                     "Why sagas turn back",
