@@ -4,6 +4,7 @@
 mod edge;
 mod groups;
 mod kafka;
+mod operate;
 mod payment;
 mod shop;
 mod user;
@@ -12,13 +13,15 @@ mod values;
 pub use edge::{EdgeArgs, Limit};
 pub use groups::{DatabaseArgs, PeerArgs, SecretArgs, ServerArgs};
 pub use kafka::{KafkaArgs, Mechanism};
+pub(crate) use operate::roles_of;
+pub use operate::{DoctorArgs, RestoreCheckArgs};
 pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
 pub use shop::{ServeArgs, UpArgs};
 pub use user::{AccountArgs, CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
 use crate::bench::http::Scenario;
 use crate::output::Format;
-use crate::ports::Role;
+use crate::ports::{Part, Role};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +31,7 @@ use std::time::Duration;
 ///
 /// `sagashop up` starts all of it; nothing needs to be installed. Results go to stdout, logs to stderr.
 #[derive(Debug, Parser)]
-#[command(name = "sagashop", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "sagashop", version = web::VERSION, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub struct Args {
     /// What applies to every command.
     #[command(flatten)]
@@ -62,6 +65,9 @@ pub struct GlobalArgs {
     /// In production, nothing starts with a secret that is missing or weak, or with what is meant for development.
     #[arg(long, global = true, value_name = "MODE", value_enum, default_value_t, env = "SAGASHOP_MODE")]
     pub mode: Mode,
+    /// Where people look at a trace: an address with {trace_id} in it, such as http://localhost:16686/trace/{trace_id}.
+    #[arg(long, global = true, value_name = "URL", env = "TRACE_URL", value_parser = values::trace_url)]
+    pub trace_url: Option<String>,
     /// Every setting that was given as a flag, by its variable: for a shop that is started as a process of its own.
     #[arg(skip)]
     pub flags: Vec<(String, String)>,
@@ -80,9 +86,12 @@ pub enum Mode {
 /// The form of logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Pretty on a terminal and for tools; JSON where up and serve write to something else.
     #[default]
-    Text,
+    Auto,
+    /// Lines for people.
+    #[value(alias = "text")]
+    Pretty,
     /// A JSON document a line.
     Json,
 }
@@ -100,17 +109,26 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Create the databases of all roles, or of some, and bring them up to date.
     Migrate(MigrateArgs),
+    /// Ask a part on this machine whether it is ready: for a container's health check. Exits with 1 when it is not.
+    Health(HealthArgs),
     /// Place a mix of orders, follow each to its end, tell one order's story, and audit the shop.
     ///
     /// Uses the shop that runs, else starts one for the time.
     Demo(DemoArgs),
     /// Check every promise against the live databases. Exits with 3 when one is broken, 4 when one could not be checked.
     Audit(AuditArgs),
+    /// Look at a deployment: settings, rights, schemas, topics, lag, clocks, versions; says what to do about each. Exits with
+    /// 3 when something fails, 4 when something could not be checked.
+    Doctor(Box<DoctorArgs>),
+    /// Check databases that were restored from a backup, and make them fit their server and the broker.
+    RestoreCheck(Box<RestoreCheckArgs>),
     /// Measure; each benchmark but the canary runs the canary before and after itself.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Print a service's OpenAPI document, or write them all.
     Openapi(OpenapiArgs),
+    /// List what is measured, or print the page that docs/metrics.md holds.
+    Metrics(MetricsArgs),
     /// Print the completions of a shell, for example: source <(sagashop completions bash).
     Completions(CompletionsArgs),
     /// Look at the configuration: flags before the environment, before the file, before the defaults.
@@ -133,9 +151,27 @@ pub struct MigrateArgs {
     /// Whose databases; all when none is named.
     #[arg(value_enum)]
     pub roles: Vec<Role>,
+    /// Then let this database role work in each: add to the events and read them, but never change them. {role} in it
+    /// stands for the part's name: {role}_service. Without it, whoever migrates is who works.
+    #[arg(long, value_name = "NAME", env = "GRANT_TO")]
+    pub grant_to: Option<String>,
     /// Where PostgreSQL is.
     #[command(flatten)]
     pub database: DatabaseArgs,
+}
+
+/// `sagashop health`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct HealthArgs {
+    /// Which part; without one, all that listen on their usual ports, of which there must be one.
+    #[arg(value_enum)]
+    pub part: Option<Part>,
+    /// Its HTTP port, where that is not the usual one.
+    #[arg(long, value_name = "PORT", env = "HTTP_PORT")]
+    pub http_port: Option<u16>,
+    /// It serves TLS with this certificate: then it is enough that it takes connections.
+    #[arg(long, value_name = "FILE", env = "TLS_CERTIFICATE")]
+    pub tls_certificate: Option<PathBuf>,
 }
 
 /// `sagashop demo`.
@@ -205,6 +241,9 @@ pub struct BenchOrdersArgs {
     /// How long to place orders.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::duration)]
     pub duration: Duration,
+    /// Instead: what tracing costs, by the same load on shops that trace everything or nothing, in turn.
+    #[arg(long)]
+    pub trace_price: bool,
     /// The shop to start when none runs, and the one to look for.
     #[command(flatten)]
     pub up: UpArgs,
@@ -265,6 +304,14 @@ pub struct OpenapiArgs {
     /// needs a new version first.
     #[arg(long, value_name = "FOLDER")]
     pub all: Option<PathBuf>,
+}
+
+/// `sagashop metrics`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MetricsArgs {
+    /// The page, in Markdown.
+    #[arg(long)]
+    pub markdown: bool,
 }
 
 /// `sagashop completions`.

@@ -17,6 +17,8 @@ mod topics;
 mod walk;
 
 pub use report::{Check, Report, Verdict};
+pub(crate) use snapshot::recorded;
+pub(crate) use topics::{Bounds, Topics};
 
 use crate::args::{AuditArgs, GlobalArgs, ProviderArgs, ServerArgs};
 use crate::exit::{Code, Failure};
@@ -24,12 +26,10 @@ use crate::ports::Role;
 use crate::postgres::Server;
 use findings::{Checks, Findings};
 use orders::Books;
-use report::Tally;
 use snapshot::Snapshot;
 use std::time::Instant;
 use stores::Read;
 use tokio::task::JoinHandle;
-use topics::Topics;
 
 /// Audits the shop whose databases run here and prints the report.
 ///
@@ -99,15 +99,16 @@ pub async fn examine(server: &Server, servers: &ServerArgs, provider: &ProviderA
     }
     let published = match (before, after) {
         (Ok(before), Ok(after)) if unread.is_empty() => topics.compare(&before, &after, &mut services).await,
-        (Ok(_), Ok(_)) => Tally::unchecked(unread),
-        (Err(reason), _) | (_, Err(reason)) => Tally::unchecked(reason),
+        (Ok(_), Ok(_)) => topics.unread(unread),
+        (Err(reason), _) | (_, Err(reason)) => topics.unread(reason),
     };
     checks.money.merge(crossed.money);
     checks.personal.merge(personal::search(server).await);
+    checks.personal.merge(published.personal);
     Report::new(vec![
         checks.contiguous.into_check("contiguous streams"),
         checks.readable.into_check("readable events"),
-        published.into_check("store = broker"),
+        published.published.into_check("store = broker"),
         crossed.ends.into_check("orders end"),
         checks.money.into_check("money"),
         checks.charged_once.into_check("charged once"),

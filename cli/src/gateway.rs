@@ -1,13 +1,16 @@
 //! The gateway: one origin for all services. Under `/api/v1` it passes requests on to the service that a path belongs
 //! to; at `/docs` stands one Swagger UI over all their documents.
 //!
+//! On the roles' own ports, where it listens there, it passes everything on to that role as it is ([`Gateway::of`]).
+//!
 //! It knows no business and keeps nothing: which paths are whose, the OpenAPI documents say ([`Table`]); tokens, limits
 //! and answers are the services' own. Bodies pass in both directions as they come.
 
 mod forward;
 mod headers;
-mod measures;
+pub(crate) mod measures;
 mod pages;
+mod pools;
 mod routing;
 mod watched;
 
@@ -16,7 +19,6 @@ pub use routing::{Conflict, Table};
 use crate::ports::Role;
 use forward::Forwarder;
 use ipnet::IpNet;
-use measures::Measures;
 use pages::Pages;
 use poem::error::ResponseError;
 use poem::http::{HeaderValue, Method, StatusCode, header};
@@ -26,10 +28,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use telemetry::metrics;
+use telemetry::logs::{self, Ids};
+use telemetry::{Kind, Span, Tracer, metrics, trace};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, field};
 use web::{Problem, RequestContext};
 
 /// What stands before every path of a service.
@@ -43,12 +45,15 @@ const UNMATCHED: &str = "unmatched";
 pub type Upstreams = BTreeMap<Role, String>;
 
 /// One origin for all services.
+#[derive(Clone)]
 pub struct Gateway {
-    table: Table,
-    forwarder: Forwarder,
-    pages: Pages,
-    measures: Measures,
-    trusted_proxies: Vec<IpNet>,
+    table: Arc<Table>,
+    forwarder: Arc<Forwarder>,
+    pages: Arc<Pages>,
+    trusted_proxies: Arc<[IpNet]>,
+    tracer: Tracer,
+    /// Whose everything is, on a role's own port.
+    only: Option<Role>,
     /// Whether it is about to end: then nobody should send it anything new.
     ends: Arc<AtomicBool>,
 }
@@ -62,17 +67,29 @@ impl Gateway {
         let document = |role: &Role| Ok((*role, serde_json::from_str(&role.openapi())?));
         let documents = upstreams.keys().map(document).collect::<anyhow::Result<Vec<(Role, Value)>>>()?;
         Ok(Self {
-            table: Table::of(&documents)?,
-            forwarder: Forwarder::new(upstreams)?,
-            pages: Pages::new(documents),
-            measures: Measures::new(),
-            trusted_proxies,
+            table: Arc::new(Table::of(&documents)?),
+            forwarder: Arc::new(Forwarder::new(upstreams)?),
+            pages: Arc::new(Pages::new(documents)),
+            trusted_proxies: trusted_proxies.into(),
+            tracer: Tracer::of(NAME),
+            only: None,
             ends: Arc::default(),
         })
     }
 
+    /// The same gateway for the port of one role: whatever is asked there is that role's, as it is. So many instances of
+    /// a role share the one port that it is known by.
+    pub fn of(&self, role: Role) -> Self {
+        Self { only: Some(role), ..self.clone() }
+    }
+
     /// The service behind a path of the gateway, and the pattern that the path has in its document.
     fn route(&self, path: &str) -> Option<(Role, &str)> {
+        if let Some(role) = self.only {
+            let of_role =
+                self.table.find(path.strip_prefix(PREFIX).unwrap_or(path)).filter(|(owner, _)| *owner == role);
+            return Some((role, of_role.and_then(|(_, pattern)| pattern).unwrap_or(UNMATCHED)));
+        }
         let below = match path.strip_prefix(PREFIX) {
             Some(below) => below,
             // Whoever looks for the keys of tokens looks at the root.
@@ -103,7 +120,7 @@ impl Gateway {
             true => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
             false => (StatusCode::OK, "healthy"),
         };
-        let body = format!(r#"{{"status":"{word}","service":"{NAME}"}}"#);
+        let body = format!(r#"{{"status":"{word}","service":"{NAME}","version":"{}"}}"#, web::VERSION);
         Response::builder().status(status).content_type("application/json").body(body)
     }
 
@@ -126,14 +143,37 @@ impl Gateway {
             }
         }
         let answered = self.forwarder.send(role, onward, body).await.map_err(|trouble| {
-            self.measures.trouble(role, trouble.kind());
+            measures::trouble(role, trouble.kind());
             tracing::warn!(upstream = role.name(), reason = trouble.to_string(), "a request was not passed on");
             trouble.problem(role)
         })?;
         let (parts, body) = answered.into_parts();
         let mut response = Response::builder().status(parts.status).body(Body::from(body));
-        *response.headers_mut() = headers::back(parts.headers, |path| self.table.find(path).is_some());
+        let leads_here = |path: &str| self.only.is_none() && self.table.find(path).is_some();
+        *response.headers_mut() = headers::back(parts.headers, leads_here);
         Ok(response)
+    }
+}
+
+impl Gateway {
+    /// The span of a request that is passed on, with which the caller's trace goes on.
+    fn span(
+        &self,
+        target: Option<Role>,
+        method: &'static str,
+        pattern: &str,
+        context: &RequestContext,
+    ) -> Option<trace::Current> {
+        let target = target.filter(|_| self.tracer.is_on() && pattern != UNMATCHED)?;
+        let name = format!("{method} {pattern}");
+        let mut span = self.tracer.resume(Kind::Server, name, context.traceparent.as_deref());
+        if span.is_recorded() {
+            span.set("http.request.method", method);
+            span.set("http.route", pattern.to_owned());
+            span.set("correlation.id", context.correlation_id.to_string());
+            span.set("sagashop.upstream", target.name());
+        }
+        span.into_current()
     }
 }
 
@@ -148,27 +188,22 @@ impl Endpoint for Gateway {
             None => (None, self.pages.pattern(request.uri().path()).unwrap_or(UNMATCHED)),
         };
         let method = measures::bounded(request.method());
-        let span = tracing::info_span!(
-            "http.request",
-            otel.name = format!("{method} {pattern}"),
-            otel.kind = "server",
-            service = NAME,
-            http.request.method = method,
-            http.route = pattern,
-            http.response.status_code = field::Empty,
-            request.correlation_id = %context.correlation_id,
-        );
-        telemetry::set_parent(&span, context.traceparent.as_deref());
+        let span = self.span(target, method, pattern, &context);
         let answering = async {
             match target {
                 Some(role) => self.pass(role, request, &context).await,
                 None => self.own(&request),
             }
         };
-        let answered = answering.instrument(span.clone()).await;
+        let ids = Ids::new(context.correlation_id, context.traceparent.as_deref());
+        let answered = logs::scope(ids, trace::scope(span.clone(), answering)).await;
         let mut response = answered.unwrap_or_else(|problem| refusal(problem, &context));
-        span.record("http.response.status_code", response.status().as_u16());
-        self.measures.record(method, pattern, response.status(), started.elapsed());
+        let mut span = span.map_or_else(Span::none, trace::Current::into_span);
+        span.set("http.response.status_code", i64::from(response.status().as_u16()));
+        if response.status().is_server_error() {
+            span.fail(response.status().canonical_reason().unwrap_or("error"));
+        }
+        measures::record(method, pattern, response.status(), started.elapsed());
         let headers = response.headers_mut();
         headers.entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
         Ok(response)
@@ -203,8 +238,10 @@ fn refusal(problem: Problem, context: &RequestContext) -> Response {
     if problem.status_code() == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
     }
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert("x-correlation-id", id);
+    for (name, value) in [("x-correlation-id", id), ("trace-id", context.trace_id())] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
     }
     response
 }

@@ -1,14 +1,14 @@
 //! From the command line to the command.
 
-use crate::args::{
-    Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, MigrateArgs, ServerArgs,
-};
+use crate::args::{Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, ServerArgs};
 use crate::config::{self, Loaded};
 use crate::exit::Code;
-use crate::ports::Role;
 use crate::postgres::Server;
-use crate::{audit, bench, canary, demo, keys, openapi, output, saga, shop, users};
+use crate::{
+    audit, bench, canary, demo, doctor, health, keys, metrics, migrate, openapi, output, restore, saga, shop, users,
+};
 use clap::CommandFactory;
+use std::io::IsTerminal;
 
 /// What is logged unless `RUST_LOG` says otherwise: a shop in one process keeps to what matters,
 /// a service by itself tells more.
@@ -31,8 +31,10 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
     match command {
         Command::Up(args) => shop::up(&global, &args).await,
         Command::Serve(args) => shop::serve(&global, &args).await,
-        Command::Migrate(args) => migrate(&global, &args).await,
+        Command::Migrate(args) => migrate::migrate(&global, &args).await,
+        Command::Health(args) => health::health(global.output, &args).await,
         Command::Openapi(args) => openapi::run(&args),
+        Command::Metrics(args) => metrics::metrics(global.output, &args),
         Command::Completions(args) => {
             // Into memory first: a reader that has seen enough is no reason to panic.
             let mut script = Vec::new();
@@ -52,6 +54,8 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Bench(BenchCommand::Rebuild(args)) => bench::rebuild::rebuild(&global, &args).await,
         Command::Demo(args) => demo::demo(&global, &args).await,
         Command::Audit(args) => audit::audit(&global, &args).await,
+        Command::Doctor(args) => doctor::doctor(&global, &args).await,
+        Command::RestoreCheck(args) => restore::restore_check(&global, &args).await,
     }
 }
 
@@ -62,31 +66,24 @@ fn telemetry(global: &GlobalArgs, command: &Command) -> anyhow::Result<telemetry
         _ => ("sagashop", LOG_TOOLS, None),
     };
     let endpoint = servers.and_then(ServerArgs::trace_endpoint);
+    let alone = matches!(command, Command::Serve(_));
     let filter = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty()).unwrap_or_else(|| filter.to_owned());
     telemetry::init(telemetry::Options {
         service,
-        otlp_endpoint: endpoint.map(|endpoint| telemetry::otlp_endpoint(&endpoint)),
-        format: match global.log_format {
-            LogFormat::Text => telemetry::Format::Pretty,
-            LogFormat::Json => telemetry::Format::Json,
-        },
+        traces: endpoint.map(|endpoint| telemetry::Collector { endpoint, alone }),
+        trace_url: global.trace_url.clone().filter(|url| !url.is_empty()),
+        format: log_format(global.log_format, servers.is_some()),
         filter: &filter,
     })
 }
 
-async fn migrate(global: &GlobalArgs, args: &MigrateArgs) -> anyhow::Result<Code> {
-    let server = Server::open(&args.database.options(global)?).await?;
-    let roles: Vec<Role> = if args.roles.is_empty() { Role::ALL.to_vec() } else { args.roles.clone() };
-    let mut migrated = Ok(());
-    for role in roles {
-        migrated = shop::migrate(&server, role, role.database()).await;
-        if migrated.is_err() {
-            break;
-        }
-        tracing::info!(role = role.name(), database = role.database(), "migrated");
+/// Machines read the log of a service; people that of a tool, and whatever stands on their terminal.
+fn log_format(wanted: LogFormat, serves: bool) -> telemetry::Format {
+    match wanted {
+        LogFormat::Auto if serves && !std::io::stderr().is_terminal() => telemetry::Format::Json,
+        LogFormat::Auto | LogFormat::Pretty => telemetry::Format::Pretty,
+        LogFormat::Json => telemetry::Format::Json,
     }
-    server.stop().await?;
-    migrated.map(|()| Code::Done)
 }
 
 async fn bench_canary(global: &GlobalArgs, database: &DatabaseArgs) -> anyhow::Result<Code> {

@@ -104,7 +104,8 @@ pub(super) async fn connect(server: &Server, database: &str) -> anyhow::Result<P
     }
 }
 
-fn recorded(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
+/// An event as it lies in its row.
+pub(crate) fn recorded(row: &PgRow) -> Result<RecordedEvent, sqlx::Error> {
     let aggregate_type: String = row.try_get("aggregate_type")?;
     let aggregate_id: String = row.try_get("aggregate_id")?;
     let sequence = u64::try_from(row.try_get::<i64, _>("sequence")?).unwrap_or(0);

@@ -5,11 +5,12 @@
 //! be there when its topic's end is looked at after them.
 
 use super::messages::{Expected, Messages};
+use super::personal;
 use super::report::Tally;
 use crate::args::ServerArgs;
 use crate::postgres::Server;
 use crate::shop::BROKER_DATABASE;
-use broker::{Broker, Error, FetchLimits, PostgresBroker, PostgresOptions, TopicPartition};
+use broker::{Broker, Error, FetchLimits, PostgresBroker, PostgresOptions, Record, TopicPartition};
 use event_schemas::topics;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, HashMap};
@@ -23,19 +24,31 @@ const FETCH: FetchLimits = FetchLimits { bytes_max: 8 << 20, records_max: 5_000,
 const EMPTY_MAX: u32 = 20;
 
 /// The first offset of each partition and the one that its next record will get.
-pub(super) type Bounds = BTreeMap<TopicPartition, (i64, i64)>;
+pub(crate) type Bounds = BTreeMap<TopicPartition, (i64, i64)>;
 
 /// The topics of a shop.
-pub(super) struct Topics {
+pub(crate) struct Topics {
     /// Or why there is none.
     broker: Result<Box<dyn Broker>, String>,
+    /// Whether no database holds the records.
+    is_kafka: bool,
     partitions: u16,
+}
+
+/// What the records tell.
+pub(super) struct Compared {
+    /// Whether they are what the stores mean.
+    pub(super) published: Tally,
+    /// Whether none of them holds what is personal. Where they lie in a database they are looked through there.
+    pub(super) personal: Tally,
 }
 
 impl Topics {
     /// Those that the arguments mean. Nothing is made that is not there.
-    pub(super) fn new(server: &Server, servers: &ServerArgs) -> Self {
-        let broker = servers.kafka().map(|kafka| match kafka {
+    pub(crate) fn new(server: &Server, servers: &ServerArgs) -> Self {
+        let kafka = servers.kafka();
+        let is_kafka = matches!(&kafka, Ok(Some(_)));
+        let broker = kafka.map(|kafka| match kafka {
             Some(kafka) => Box::new(kafka) as Box<dyn Broker>,
             None => {
                 let connections = u32::try_from(READ_AT_ONCE).unwrap_or(1);
@@ -43,7 +56,7 @@ impl Topics {
                 Box::new(PostgresBroker::new(pool, PostgresOptions::default()))
             }
         });
-        Self { broker: broker.map_err(|error| format!("{error:#}")), partitions: servers.partitions }
+        Self { broker: broker.map_err(|error| format!("{error:#}")), is_kafka, partitions: servers.partitions }
     }
 
     fn broker(&self) -> Result<&dyn Broker, Error> {
@@ -51,7 +64,7 @@ impl Topics {
     }
 
     /// Where each partition begins and ends now.
-    pub(super) async fn bounds(&self) -> Result<Bounds, String> {
+    pub(crate) async fn bounds(&self) -> Result<Bounds, String> {
         let mut bounds = Bounds::new();
         let broker = self.broker().map_err(|error| error.to_string())?;
         for topic in topics::ALL {
@@ -72,15 +85,22 @@ impl Topics {
 
     /// Compares all that lies on the topics with what the services' events mean. `before` and `after` are the bounds
     /// from before and after the stores were looked at.
-    pub(super) async fn compare(&self, before: &Bounds, after: &Bounds, services: &mut [Messages]) -> Tally {
+    pub(super) async fn compare(&self, before: &Bounds, after: &Bounds, services: &mut [Messages]) -> Compared {
         let mut comparison = Comparison { services, tally: Tally::default(), records: 0, again: 0, unread: Vec::new() };
         let mut partitions = stream::iter(after)
-            .map(|(place, bounds)| async move { Ok::<_, Error>((place, self.ids(place, *bounds).await?)) })
+            .map(|(place, bounds)| async move { Ok::<_, Error>((place, self.read(place, *bounds).await?)) })
             .buffered(READ_AT_ONCE);
+        let mut personal = Tally::default();
         loop {
             match partitions.try_next().await {
                 Ok(None) => break,
-                Ok(Some((place, ids))) => {
+                Ok(Some((place, Read { ids, personal: found }))) => {
+                    if self.is_kafka {
+                        personal.checked(ids.len() as u64);
+                        for offset in found {
+                            personal.violated(|| format!("{place} offset {offset} holds an e-mail address"));
+                        }
+                    }
                     let (first, _) = after[place];
                     if first > 0 {
                         comparison.unread.push(place.clone());
@@ -90,16 +110,33 @@ impl Topics {
                 }
                 Err(error) => {
                     comparison.tally.could_not(error.to_string());
-                    return comparison.tally;
+                    if self.is_kafka {
+                        personal.could_not(format!("the topics: {error}"));
+                    }
+                    return Compared { published: comparison.tally, personal };
                 }
             }
         }
-        comparison.finish()
+        Compared { published: comparison.finish(), personal }
+    }
+
+    /// What is to be said where the topics were not read.
+    pub(super) fn unread(&self, reason: String) -> Compared {
+        let personal = if self.is_kafka { Tally::unchecked(format!("the topics: {reason}")) } else { Tally::default() };
+        Compared { published: Tally::unchecked(reason), personal }
     }
 
     /// The message ids of a partition, in order; `None` for what is no message.
-    async fn ids(&self, place: &TopicPartition, (first, end): (i64, i64)) -> Result<Vec<(i64, Option<Uuid>)>, Error> {
-        let mut ids = Vec::new();
+    pub(crate) async fn ids(
+        &self,
+        place: &TopicPartition,
+        bounds: (i64, i64),
+    ) -> Result<Vec<(i64, Option<Uuid>)>, Error> {
+        Ok(self.read(place, bounds).await?.ids)
+    }
+
+    async fn read(&self, place: &TopicPartition, (first, end): (i64, i64)) -> Result<Read, Error> {
+        let mut read = Read::default();
         let (mut offset, mut empty) = (first, 0);
         while offset < end {
             let fetched = self.broker()?.fetch(place, offset, FETCH).await?;
@@ -111,13 +148,31 @@ impl Topics {
                 continue;
             };
             (offset, empty) = (last + 1, 0);
-            ids.extend(fetched.records.iter().filter(|stored| stored.offset < end).map(|stored| {
+            for stored in fetched.records.iter().filter(|stored| stored.offset < end) {
                 let id = stored.record.headers.get("ce_id").and_then(|id| std::str::from_utf8(id).ok());
-                (stored.offset, id.and_then(|id| Uuid::parse_str(id).ok()))
-            }));
+                read.ids.push((stored.offset, id.and_then(|id| Uuid::parse_str(id).ok())));
+                if is_personal(&stored.record) {
+                    read.personal.push(stored.offset);
+                }
+            }
         }
-        Ok(ids)
+        Ok(read)
     }
+}
+
+/// What was read of a partition.
+#[derive(Default)]
+struct Read {
+    /// The message ids, in order; `None` for what is no message.
+    ids: Vec<(i64, Option<Uuid>)>,
+    /// The offsets of records that hold an e-mail address.
+    personal: Vec<i64>,
+}
+
+/// Whether key, headers or payload hold an e-mail address.
+fn is_personal(record: &Record) -> bool {
+    let headers = record.headers.values().map(|value| &value[..]);
+    headers.chain([record.key.as_bytes(), &record.value[..]]).any(personal::holds_address)
 }
 
 struct Comparison<'a> {

@@ -31,6 +31,9 @@ pub(super) fn text(sockets: &Path) -> String {
         "fsync = on".to_owned(),
         "full_page_writes = on".to_owned(),
         "synchronous_commit = on".to_owned(),
+        String::new(),
+        "# A forgotten session must not hold every reader up.".to_owned(),
+        "idle_in_transaction_session_timeout = 1min".to_owned(),
     ];
     if cfg!(target_os = "macos") {
         // The others leave the data in the drive's cache there.

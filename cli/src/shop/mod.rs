@@ -11,6 +11,7 @@ mod up;
 
 pub use accounts::Accounts;
 pub use roles::{Wiring, databases, migrate};
+pub(crate) use serve::CONNECTIONS_MAX;
 pub use serve::serve;
 pub use up::up;
 
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 pub const BROKER_DATABASE: &str = "brokerdb";
 
 /// Connections of the topic log.
-const BROKER_CONNECTIONS_MAX: u32 = 10;
+pub(crate) const BROKER_CONNECTIONS_MAX: u32 = 10;
 
 /// The broker that the arguments mean: Kafka where one is named, else a topic log in PostgreSQL.
 ///

@@ -71,7 +71,8 @@ impl Role {
         }
     }
 
-    fn migrator(self) -> &'static Migrator {
+    /// What brings its own tables up to date.
+    pub(crate) fn migrator(self) -> &'static Migrator {
         match self {
             Self::User => &user_service::MIGRATOR,
             Self::Product => &product_service::MIGRATOR,
@@ -204,6 +205,8 @@ impl Wiring {
     fn order(&self) -> order_service::Config {
         order_service::Config {
             product_grpc: self.product_grpc.clone(),
+            user_grpc: self.user_grpc.clone(),
+            internal_token: self.internal_token.clone(),
             currency: Currency::EUR,
             edge: self.edge.clone(),
         }

@@ -1,7 +1,7 @@
 //! `sagashop serve`: one role as its own process.
 
 use super::{Wiring, asked_to_stop, broker, ensure_topics};
-use crate::args::{GlobalArgs, PeerArgs, ServeArgs};
+use crate::args::{EdgeArgs, GlobalArgs, PeerArgs, ServeArgs};
 use crate::config;
 use crate::exit::Code;
 use crate::gateway::{self, Gateway, Upstreams};
@@ -12,12 +12,19 @@ use domain::user::Role as UserRole;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use user_service::Bootstrap;
 
-/// What is in flight at shutdown has this long to end.
-pub(super) const STOP_MAX: Duration = Duration::from_secs(4);
-const CONNECTIONS_MAX: u32 = 8;
+/// What is in flight has this long to end, once nobody is sent here any more.
+const STOP_MAX: Duration = Duration::from_secs(4);
+/// Connections of the role's pool.
+pub(crate) const CONNECTIONS_MAX: u32 = 8;
+
+/// How long the end of a part takes at most, the delay before the drain included.
+pub(super) fn stop_max(edge: &EdgeArgs) -> Duration {
+    edge.drain_delay.unwrap_or_default() + STOP_MAX
+}
 
 /// Runs the part until it is asked to stop.
 ///
@@ -35,19 +42,29 @@ async fn serve_gateway(args: &ServeArgs) -> anyhow::Result<Code> {
     let gateway = Gateway::new(&upstreams(&args.peers), args.edge.trusted_proxies.clone())?;
     let address = SocketAddr::new(args.listen, args.http_port.unwrap_or(GATEWAY_PORT));
     let listener = ports::bind(address, "gateway", "choose another with --http-port (or HTTP_PORT)").await?;
+    let mut fronts = vec![(gateway.clone(), listener)];
+    for role in Role::ALL.into_iter().filter(|_| args.role_ports) {
+        let address = SocketAddr::new(args.listen, role.http_port());
+        let listener = ports::bind(address, &role.title(), "leave --role-ports (or ROLE_PORTS) out").await?;
+        fronts.push((gateway.of(role), listener));
+    }
     let shutdown = CancellationToken::new();
     let edge = args.edge.options(web::EdgeOptions::default())?;
-    let mut running = std::pin::pin!(gateway::serve(gateway, listener, edge, shutdown.clone()));
+    let mut running = JoinSet::new();
+    for (gateway, listener) in fronts {
+        running.spawn(gateway::serve(gateway, listener, edge.clone(), shutdown.clone()));
+    }
     tracing::info!(http.port = address.port(), "the gateway is ready");
     tokio::select! {
         asked = asked_to_stop() => asked?,
-        ended = &mut running => {
-            ended?;
+        Some(ended) = running.join_next() => {
+            ended??;
             anyhow::bail!("the gateway ended by itself")
         }
     }
     shutdown.cancel();
-    if tokio::time::timeout(STOP_MAX, running).await.is_err() {
+    let all = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(stop_max(&args.edge), all).await.is_err() {
         tracing::warn!("some requests did not end in time");
     }
     Ok(Code::Done)
@@ -103,7 +120,7 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
         error = server.ended() => Err(error.into()),
     };
     shutdown.cancel();
-    if tokio::time::timeout(STOP_MAX, &mut running).await.is_err() {
+    if tokio::time::timeout(stop_max(&args.edge), &mut running).await.is_err() {
         tracing::warn!("some tasks did not end in time");
         running.abort();
     }
@@ -135,13 +152,18 @@ fn wiring(
         }),
         master_key: (role == Role::User).then(|| super::master_key::ensure(global, &args.secrets)).transpose()?,
         bootstrap: administrator(args)?,
-        edge: args.edge.options(web::EdgeOptions::default())?,
+        edge: web::EdgeOptions { admin_listen: admin(args), ..args.edge.options(web::EdgeOptions::default())? },
         seed_catalogue: args.seed,
         lease: args.lease,
         connections_max: CONNECTIONS_MAX,
         gate: None,
         shutdown: shutdown.clone(),
     })
+}
+
+/// Where whoever looks after the process finds it, beside the role's own port.
+fn admin(args: &ServeArgs) -> Option<SocketAddr> {
+    args.admin_port.map(|port| SocketAddr::new(args.admin_listen.unwrap_or(args.listen), port))
 }
 
 /// Topics of another shape end the process; topics that were made are no news.

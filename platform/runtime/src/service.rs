@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::consumer::{self, Consumer, Handler};
+use crate::measures::Observer;
 use crate::projection::{self, Projection, ProjectionHandle};
 use crate::relay::{self, Publish, Relay};
 use crate::timers::Timers;
-use crate::{Commands, answers, failpoint};
+use crate::{Commands, answers, failpoint, foreign, migrations};
 
 /// What a service is given to run on.
 #[derive(Clone)]
@@ -47,6 +48,7 @@ pub struct Host {
     store: Arc<PgStore>,
     owner: Uuid,
     tasks: JoinSet<&'static str>,
+    observer: Observer,
 }
 
 impl Host {
@@ -55,9 +57,11 @@ impl Host {
         // Arms the failpoint before anything runs.
         failpoint::pass("start");
         let gate = deps.gate.clone().unwrap_or_else(|| Gate::new(deps.pool.clone()));
-        let store = PgStore::with_gate(deps.pool.clone(), StoreOptions::default(), gate);
+        let store =
+            PgStore::with_gate(deps.pool.clone(), StoreOptions { service: name, ..StoreOptions::default() }, gate);
         let owner = deps.clock.new_id();
-        Self { name, deps, store, owner, tasks: JoinSet::new() }
+        let observer = Observer::new(name, deps.pool.clone());
+        Self { name, deps, store, owner, tasks: JoinSet::new(), observer }
     }
 
     /// The service's event store.
@@ -84,6 +88,7 @@ impl Host {
         let options = relay::Options { lease: self.deps.lease, ..relay::Options::new(self.name, self.deps.partitions) };
         let broker = Arc::clone(&self.deps.broker);
         let relay = Relay::new(self.dyn_store(), broker, Arc::new(publish), options, self.owner);
+        self.observer.relay();
         self.spawn("relay", relay.run(self.deps.shutdown.clone()));
     }
 
@@ -91,23 +96,37 @@ impl Host {
     pub fn consumer<H: Handler>(&mut self, name: &'static str, topics: &[&'static str], handler: Arc<H>) {
         let options =
             consumer::Options { lease: self.deps.lease, ..consumer::Options::new(name, topics, self.deps.partitions) };
+        let options = consumer::Options { service: self.name, ..options };
         let (broker, clock) = (Arc::clone(&self.deps.broker), Arc::clone(&self.deps.clock));
         let consumer = Consumer::new(self.dyn_store(), broker, clock, handler, options, self.owner);
+        self.observer.consumer(name);
         self.spawn(name, consumer.run(self.deps.shutdown.clone()));
     }
 
     /// Fires the timers of the handler's aggregate.
     pub fn timers<H: Handler>(&mut self, handler: Arc<H>) {
-        let timers = Timers::new(self.dyn_store(), Arc::clone(&self.deps.clock), handler);
+        let timers = Timers::new(self.name, self.dyn_store(), Arc::clone(&self.deps.clock), handler);
+        self.observer.timers(<H::Aggregate as cqrs_es::Aggregate>::TYPE);
         self.spawn("timers", timers.run(self.deps.shutdown.clone()));
     }
 
     /// Keeps a read model.
     pub fn projection(&mut self, projection: Arc<dyn Projection>) -> ProjectionHandle {
         let name = projection.name();
-        let (handle, follower) = projection::follow(self.dyn_store(), self.deps.pool.clone(), projection);
+        let (handle, follower) = projection::follow(self.name, self.dyn_store(), self.deps.pool.clone(), projection);
+        self.observer.projection(name);
         self.spawn(name, follower.run(self.deps.shutdown.clone()));
         handle
+    }
+
+    /// Has something more looked at every few seconds, on the service's own database, for metrics that only it knows. What
+    /// takes longer than a moment is given up until the next time.
+    pub fn observe<F, Fut>(&mut self, look: F)
+    where
+        F: Fn(PgPool) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.observer.probe(Box::new(move |pool| Box::pin(look(pool))));
     }
 
     /// Runs something of the service's own until shutdown.
@@ -122,6 +141,9 @@ impl Host {
     /// panics, stops the service with an error: half a service is none.
     pub async fn run_until_stopped(mut self) -> anyhow::Result<()> {
         let shutdown = self.deps.shutdown.clone();
+        let none = Observer::new(self.name, self.deps.pool.clone());
+        let observer = std::mem::replace(&mut self.observer, none);
+        self.spawn("observer", observer.run(shutdown.clone()));
         self.spawn("answers", answers::forget_old(self.dyn_store(), shutdown.clone()));
         while let Some(ended) = self.tasks.join_next().await {
             let name = ended.with_context(|| format!("a task of the {} service died", self.name));
@@ -155,15 +177,12 @@ pub fn pool(options: PgConnectOptions, name: &str, connections_max: u32) -> PgPo
         .connect_lazy_with(options)
 }
 
-/// Brings a service's database up to date: the event store's tables and its own read models.
+/// Brings a service's database up to date: the event store's tables and its own read models. Where they are, nothing is
+/// done, so that a service can run as a database role that may change no table.
 ///
 /// # Errors
-/// If the database is away or a migration fails.
+/// If the database is away, a migration fails, or it was restored from another server's dump ([`foreign`]).
 pub async fn migrate(pool: &PgPool, own: &Migrator) -> anyhow::Result<()> {
-    for migrator in [&event_store::MIGRATOR, own] {
-        // Both keep their record in one table; neither minds the other's versions.
-        let migrator = Migrator { migrations: migrator.migrations.clone(), ignore_missing: true, ..Migrator::DEFAULT };
-        migrator.run(pool).await.context("the database could not be migrated")?;
-    }
-    Ok(())
+    migrations::apply(pool, own).await?;
+    foreign::refuse(pool).await
 }

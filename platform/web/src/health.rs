@@ -12,6 +12,12 @@ use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+/// The version of this build: the workspace's, or what the build was told, such as `0.1.0+4f2a91c`.
+pub const VERSION: &str = match option_env!("SAGASHOP_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// A check that takes longer has failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// A check that only took too long is forgiven for so long after it last passed: busy is not broken.
@@ -85,11 +91,11 @@ impl Health {
 
     fn answer(&self, failing: &[&str]) -> Response {
         let (status, body) = match failing {
-            [] => (StatusCode::OK, json!({ "status": "healthy", "service": self.service })),
+            [] => (StatusCode::OK, json!({ "status": "healthy", "service": self.service, "version": VERSION })),
             _ => {
                 let detail = format!("failing: {}", failing.join(", "));
                 let body = json!({
-                    "status": "unhealthy", "service": self.service, "failing": failing, "error": detail,
+                    "status": "unhealthy", "service": self.service, "version": VERSION, "failing": failing, "error": detail,
                 });
                 (StatusCode::SERVICE_UNAVAILABLE, body)
             }

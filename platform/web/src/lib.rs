@@ -7,12 +7,15 @@
 //! * [`Problem`]: the error of every handler.
 //! * [`RequestContext`]: who asked, in which trace; an extractor, and [`context()`] wherever a request is handled.
 //! * [`auth`]: access tokens, and the extractors [`auth::Bearer`], [`auth::Admin`] and [`auth::OptionalBearer`].
-//! * [`Amount`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
+//! * [`Amount`], [`Line`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
 //! * [`document`]: what an API's OpenAPI document says, without a service behind it.
 //! * [`grpc`]: the gRPC server and client.
 //! * [`idempotency`]: requests that are sent again take effect once.
+//! * [`RetryBudget`]: how many calls to another service may be repeated.
+//! * [`Rotation`]: connections shared out among the instances behind a name.
 //! * [`WebhookKey`]: signed webhooks, both sides.
 
+mod admin;
 pub mod auth;
 mod client;
 mod context;
@@ -23,9 +26,12 @@ pub mod grpc;
 mod health;
 pub mod idempotency;
 mod limits;
+pub mod measures;
 mod options;
 mod problem;
 mod refusal;
+mod retries;
+mod rotation;
 mod routes;
 mod server;
 mod signature;
@@ -33,12 +39,15 @@ mod types;
 
 pub use client::http_client;
 pub use context::{RequestContext, context};
-pub use docs::document;
+pub use docs::{document, document_without_accounts};
 pub use edge::Edge;
+pub use health::VERSION;
 pub use idempotency::{Answered, Idempotency, IdempotencyKey, Ticket};
 pub use limits::{Allowance, RateLimiter};
 pub use options::{AccessLog, EdgeOptions, Rate, RateLimits, TlsFiles};
 pub use problem::{FieldError, Problem};
+pub use retries::RetryBudget;
+pub use rotation::Rotation;
 pub use server::{App, serve, serve_endpoint};
 pub use signature::{SIGNATURE, SIGNATURE_TOLERANCE, SignatureError, WeakSecret, WebhookKey};
-pub use types::{Amount, Text, Timestamp};
+pub use types::{Amount, Line, Text, Timestamp};
