@@ -6,7 +6,7 @@ mod error;
 pub use answers::{Moment, Order, Saga, Session, Status};
 pub use error::Error;
 
-use crate::ports::Role;
+use crate::ports::{GATEWAY_PORT, Role};
 use crate::shop::Accounts;
 use answers::{Health, LoggedIn, OrderPage, Product};
 use anyhow::Context;
@@ -45,6 +45,11 @@ impl Client {
     /// Where a role listens.
     pub fn address(&self, role: Role) -> SocketAddr {
         SocketAddr::new(self.address, role.http_port().saturating_add(self.offset))
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        SocketAddr::new(self.address, GATEWAY_PORT.saturating_add(self.offset))
     }
 
     /// The name of the service that answers at a role's port.

@@ -108,6 +108,15 @@ impl Part {
             Self::Psp => "psp",
         }
     }
+
+    /// The usual port of its HTTP.
+    pub fn http_port(self) -> u16 {
+        match self {
+            Self::Role(role) => role.http_port(),
+            Self::Gateway => GATEWAY_PORT,
+            Self::Psp => PSP_PORT,
+        }
+    }
 }
 
 impl clap::ValueEnum for Part {

@@ -37,12 +37,17 @@ async fn show(global: &GlobalArgs, args: &SagaShowArgs) -> anyhow::Result<Code> 
         return Err(Failure::new(Code::Failed, format!("there is no saga for order {}", args.id)).into());
     };
     let moments = inspect::timeline(&pool, args.id).await?;
+    let trace_id = moments.iter().find_map(|moment| moment.trace_id.clone());
+    let trace_url = trace_id.as_deref().and_then(telemetry::trace_url);
     if global.output == output::Format::Table {
         output::one(global.output, &Line::of(&saga))?;
         output::rows(global.output, &moments.iter().map(Entry::of).collect::<Vec<_>>())?;
+        if let Some(trace) = trace_url.or(trace_id) {
+            output::text(&format!("trace: {trace}"))?;
+        }
     } else {
         let timeline: Vec<Entry> = moments.iter().map(Entry::of).collect();
-        let shown = serde_json::json!({ "saga": Line::of(&saga), "timeline": timeline });
+        let shown = serde_json::json!({ "saga": Line::of(&saga), "timeline": timeline, "trace_id": trace_id, "trace_url": trace_url });
         output::text(&shown.to_string())?;
     }
     Ok(Code::Done)

@@ -24,6 +24,14 @@ fn the_documents_are_those_of_the_services() {
     assert!(stale.is_empty(), "docs/api is not up to date for {stale:?}: cargo run -- openapi --all docs/api");
 }
 
+/// `cargo run -- metrics --markdown > docs/metrics.md` writes it anew.
+#[test]
+fn the_metrics_are_those_that_the_program_declares() {
+    let committed = std::fs::read_to_string(folder().join("../metrics.md")).unwrap_or_default();
+    let stale = committed != sagashop::metrics::page();
+    assert!(!stale, "docs/metrics.md is not up to date: cargo run -- metrics --markdown > docs/metrics.md");
+}
+
 #[test]
 fn no_document_breaks_its_clients_without_a_new_version() {
     for role in Role::ALL {

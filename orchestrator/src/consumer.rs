@@ -7,9 +7,10 @@ use event_schemas::payment::{PaymentFailed, PaymentRefunded, PaymentSuccess, Ref
 use event_schemas::product::{StockCommitted, StockRejected, StockReleased, StockReserved};
 use kernel::OrderId;
 use runtime::message::{self, Message};
-use runtime::{Handler, Timer};
+use runtime::{Handler, Origin, Step, Timer};
 
-use crate::saga::order_fulfilment::{Input, InputKind, Line, OrderFulfilment};
+use crate::measures;
+use crate::saga::order_fulfilment::{Command, Direction, Event, Input, InputKind, Line, OrderFulfilment};
 
 /// Feeds the order fulfilment saga.
 pub(crate) struct Sagas;
@@ -33,6 +34,33 @@ impl Handler for Sagas {
             (Some(_), None) => Some(Timer::Clear),
             (None, None) => None,
         }
+    }
+
+    fn describe(&self, id: &str, input: &Input, span: &mut telemetry::Span) {
+        span.set_with("saga.id", || id.to_owned());
+        span.set_with("order.id", || id.to_owned());
+        span.set("saga.input", input.kind.trigger().as_str());
+    }
+
+    /// Each asking for a step is a span, below which the services do it. What undoes is recorded in any case.
+    fn step(&self, id: &str, event: &Event) -> Option<Step> {
+        let Event::CommandIssued { step, direction, attempt, command, .. } = event else { return None };
+        let undoes = *direction == Direction::Undo || matches!(command, Command::CancelOrder { .. });
+        Some(Step {
+            name: format!("saga {}", command.as_str()).into(),
+            kept: undoes.then_some("compensation"),
+            attributes: vec![
+                ("saga.id", id.to_owned().into()),
+                ("saga.step", step.to_string().into()),
+                ("saga.direction", direction.to_string().into()),
+                ("saga.attempt", i64::from(*attempt).into()),
+                ("order.id", id.to_owned().into()),
+            ],
+        })
+    }
+
+    fn committed(&self, _: &str, saga: &OrderFulfilment, events: &[Event], _: &Origin) {
+        measures::recorded(saga, events);
     }
 
     fn timeout(&self, _: &str, now: DateTime<Utc>) -> Option<Input> {

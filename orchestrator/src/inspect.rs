@@ -3,6 +3,7 @@
 //! REST and the command line both ask here.
 
 use chrono::{DateTime, Utc};
+use cqrs_es::Aggregate;
 use event_store::{RecordedEvent, StreamId};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -66,6 +67,28 @@ pub async fn find(pool: &PgPool, order_id: Uuid) -> Result<Option<Saga>, sqlx::E
     .await
 }
 
+impl Saga {
+    /// The row of a saga that has begun, after its `last` event.
+    pub(crate) fn of(saga: &OrderFulfilment, last: &RecordedEvent) -> Option<Self> {
+        let order = saga.order()?;
+        let stuck: Vec<String> = saga.stuck().map(|step| format!("{} ({})", step.id, step.direction)).collect();
+        Some(Self {
+            order_id: order.order_id.0,
+            user_id: order.user_id.0,
+            state: saga.state().as_str().to_owned(),
+            stuck: (!stuck.is_empty()).then(|| stuck.join(", ")),
+            reason: saga.cancel_reason().map(str::to_owned),
+            total_minor: order.total.minor,
+            currency: order.total.currency.code().to_owned(),
+            definition: i32::try_from(saga.definition_version()).unwrap_or(i32::MAX),
+            deadline: saga.deadline(),
+            started_at: saga.started_at().unwrap_or(last.recorded_at),
+            updated_at: last.recorded_at,
+            ended_at: saga.ended_at(),
+        })
+    }
+}
+
 /// One moment of a saga, in plain words.
 #[allow(missing_docs, reason = "named as they are shown")]
 pub struct Moment {
@@ -74,6 +97,8 @@ pub struct Moment {
     pub event: String,
     pub text: String,
     pub actor: String,
+    /// The trace in which it happened, if it was traced.
+    pub trace_id: Option<String>,
 }
 
 /// All its moments, from its events.
@@ -81,9 +106,32 @@ pub struct Moment {
 /// # Errors
 /// When the store is away or an event cannot be read.
 pub async fn timeline(pool: &PgPool, order_id: Uuid) -> Result<Vec<Moment>, event_store::Error> {
+    events(pool, order_id).await?.iter().map(moment).collect()
+}
+
+/// A saga as it was after its event of this sequence, with all moments until then: always the same.
+///
+/// # Errors
+/// When the store is away or an event cannot be read.
+pub async fn at(
+    pool: &PgPool,
+    order_id: Uuid,
+    sequence: u64,
+) -> Result<Option<(Saga, Vec<Moment>)>, event_store::Error> {
+    let events = events(pool, order_id).await?;
+    let until: Vec<&RecordedEvent> = events.iter().take_while(|event| event.sequence <= sequence).collect();
+    let mut saga = OrderFulfilment::default();
+    for event in &until {
+        saga.apply(event.decode::<OrderFulfilment>()?);
+    }
+    let row = until.last().and_then(|last| Saga::of(&saga, last));
+    let timeline = until.into_iter().map(moment).collect::<Result<_, _>>()?;
+    Ok(row.map(|row| (row, timeline)))
+}
+
+async fn events(pool: &PgPool, order_id: Uuid) -> Result<Vec<RecordedEvent>, event_store::Error> {
     let stream = (StreamId::of::<OrderFulfilment>(order_id.to_string()), 0);
-    let events = event_store::load(pool, &[stream]).await?.pop().unwrap_or_default();
-    events.iter().map(moment).collect()
+    Ok(event_store::load(pool, &[stream]).await?.pop().unwrap_or_default())
 }
 
 fn moment(event: &RecordedEvent) -> Result<Moment, event_store::Error> {
@@ -93,6 +141,7 @@ fn moment(event: &RecordedEvent) -> Result<Moment, event_store::Error> {
         event: event.event_type.clone(),
         text: text(&event.decode::<OrderFulfilment>()?),
         actor: event.metadata.actor.clone(),
+        trace_id: event.metadata.traceparent.as_deref().and_then(telemetry::SpanRef::parse).map(|at| at.trace_id()),
     })
 }
 

@@ -12,6 +12,7 @@ use web::auth::TokenVerifier;
 
 mod consumer;
 pub mod inspect;
+pub mod measures;
 mod projection;
 mod publish;
 
@@ -58,9 +59,12 @@ impl Service {
         host.relay(publish::Publisher);
         host.consumer("orchestrator", &[ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS], Arc::clone(&handler));
         host.timers(handler);
+        measures::init();
+        host.observe(measures::look);
         host.projection(Arc::new(projection::Sagas::new(host.store())));
         let pool = host.deps().pool.clone();
-        let api = rest::Api::new(host.commands(), pool.clone());
+        let keys = web::Idempotency::kept_by(host.store(), rest::Acts::new(pool.clone()));
+        let api = rest::Api::new(host.commands(), pool.clone(), keys);
         let app = web::App::new("orchestrator", rest::TITLE, api).options(config.edge).verifier(verifier).check(
             "database",
             move || {

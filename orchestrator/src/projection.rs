@@ -9,8 +9,8 @@ use event_store::{EventStore, PgStore, RecordedEvent, StreamId};
 use runtime::Projection;
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
+use crate::inspect::Saga;
 use crate::saga::order_fulfilment::OrderFulfilment;
 
 /// Sagas kept in memory so that a page need not load them; all are forgotten when there are more.
@@ -80,40 +80,14 @@ impl Projection for Sagas {
 }
 
 struct Row {
-    order_id: Uuid,
-    user_id: Uuid,
-    state: &'static str,
-    stuck: Option<String>,
-    reason: Option<String>,
-    total_minor: i64,
-    currency: String,
-    definition: i32,
-    deadline: Option<chrono::DateTime<chrono::Utc>>,
-    started_at: chrono::DateTime<chrono::Utc>,
-    updated_at: chrono::DateTime<chrono::Utc>,
-    ended_at: Option<chrono::DateTime<chrono::Utc>>,
+    saga: Saga,
     sequence: i64,
 }
 
 impl Row {
     fn of(saga: &OrderFulfilment, last: &RecordedEvent) -> Option<Self> {
-        let order = saga.order()?;
-        let stuck: Vec<String> = saga.stuck().map(|step| format!("{} ({})", step.id, step.direction)).collect();
-        Some(Self {
-            order_id: order.order_id.0,
-            user_id: order.user_id.0,
-            state: saga.state().as_str(),
-            stuck: (!stuck.is_empty()).then(|| stuck.join(", ")),
-            reason: saga.cancel_reason().map(str::to_owned),
-            total_minor: order.total.minor,
-            currency: order.total.currency.code().to_owned(),
-            definition: i32::try_from(saga.definition_version()).unwrap_or(i32::MAX),
-            deadline: saga.deadline(),
-            started_at: saga.started_at().unwrap_or(last.recorded_at),
-            updated_at: last.recorded_at,
-            ended_at: saga.ended_at(),
-            sequence: i64::try_from(last.sequence).unwrap_or(i64::MAX),
-        })
+        let sequence = i64::try_from(last.sequence).unwrap_or(i64::MAX);
+        Some(Self { saga: Saga::of(saga, last)?, sequence })
     }
 }
 
@@ -123,7 +97,7 @@ async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<
     }
     macro_rules! column {
         ($field:ident) => {
-            rows.iter().map(|row| row.$field.clone()).collect::<Vec<_>>()
+            rows.iter().map(|row| row.saga.$field.clone()).collect::<Vec<_>>()
         };
     }
     sqlx::query(
@@ -148,7 +122,7 @@ async fn write(connection: &mut PgConnection, rows: Vec<Row>) -> anyhow::Result<
     .bind(column!(started_at))
     .bind(column!(updated_at))
     .bind(column!(ended_at))
-    .bind(column!(sequence))
+    .bind(rows.iter().map(|row| row.sequence).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

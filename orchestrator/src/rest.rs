@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use event_store::Answer;
 use kernel::{Currency, Money};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
@@ -11,16 +13,15 @@ use runtime::{Commands, Origin, commands};
 use sqlx::PgPool;
 use uuid::Uuid;
 use web::auth::{Admin, Identity};
-use web::{Amount, Problem, RequestContext, Text, Timestamp};
+use web::idempotency::{Keeper, gone, told_again};
+use web::{Amount, Answered, Idempotency, IdempotencyKey, Line, Problem, RequestContext, Ticket, Timestamp};
 
-use crate::inspect;
 use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
+use crate::{inspect, measures};
 
 pub(crate) const TITLE: &str = "Sagashop orchestrator";
 
 const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
-const REASON_CHARS_MAX: usize = 500;
 
 #[derive(Tags)]
 enum Tag {
@@ -33,6 +34,7 @@ enum Tag {
 pub(crate) struct Api {
     commands: Commands,
     pool: PgPool,
+    keys: Idempotency,
 }
 
 /// A saga.
@@ -90,8 +92,8 @@ struct Moment {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 struct Reason {
-    /// In plain words, 1 to 500 characters; it is recorded with the act.
-    reason: Text,
+    /// In plain words; it is recorded with the act.
+    reason: Line<500>,
 }
 
 impl Example for Reason {
@@ -113,14 +115,11 @@ impl Api {
         state: Query<Option<String>>,
         /// Only those before this order.
         after: Query<Option<Uuid>>,
-        /// At most so many, 1 to 500.
-        limit: Query<Option<u32>>,
+        /// At most so many.
+        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "500")))]
+        limit: Query<u32>,
     ) -> Result<Json<Vec<Saga>>, Problem> {
-        let limit = limit.0.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
-        }
-        let rows = inspect::list(&self.pool, state.0.as_deref(), after.0, i64::from(limit)).await;
+        let rows = inspect::list(&self.pool, state.0.as_deref(), after.0, i64::from(limit.0)).await;
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(|row| saga(row, None)).collect()))
     }
 
@@ -147,8 +146,11 @@ impl Api {
         /// The order.
         order_id: Path<Uuid>,
         context: RequestContext,
-    ) -> Result<Json<Saga>, Problem> {
-        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorRetry { actor }).await
+        /// Any text of your own. Sent again with the same key, the request takes effect once and is answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+    ) -> Result<Answered<Json<Saga>>, Problem> {
+        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorRetry { actor }).await
     }
 
     /// Take a stuck step as done
@@ -161,10 +163,14 @@ impl Api {
         /// The order.
         order_id: Path<Uuid>,
         context: RequestContext,
+        /// Any text of your own. Sent again with the same key and body, the request takes effect once and is answered the
+        /// same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Json<Reason>,
-    ) -> Result<Json<Saga>, Problem> {
-        let reason = checked(&body.0.reason)?;
-        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorSkip { actor, reason }).await
+    ) -> Result<Answered<Json<Saga>>, Problem> {
+        let reason = body.0.reason.trim().to_owned();
+        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorSkip { actor, reason }).await
     }
 
     /// Cancel a saga
@@ -177,16 +183,20 @@ impl Api {
         /// The order.
         order_id: Path<Uuid>,
         context: RequestContext,
+        /// Any text of your own. Sent again with the same key and body, the request takes effect once and is answered the
+        /// same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Json<Reason>,
-    ) -> Result<Json<Saga>, Problem> {
-        let reason = checked(&body.0.reason)?;
-        self.act(&admin.0, order_id.0, context, |actor| InputKind::OperatorCancel { actor, reason }).await
+    ) -> Result<Answered<Json<Saga>>, Problem> {
+        let reason = body.0.reason.trim().to_owned();
+        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorCancel { actor, reason }).await
     }
 }
 
 impl Api {
-    pub(crate) fn new(commands: Commands, pool: PgPool) -> Self {
-        Self { commands, pool }
+    pub(crate) fn new(commands: Commands, pool: PgPool, keys: Idempotency) -> Self {
+        Self { commands, pool, keys }
     }
 
     async fn act(
@@ -194,8 +204,9 @@ impl Api {
         admin: &Identity,
         order_id: Uuid,
         context: RequestContext,
+        key: &IdempotencyKey,
         kind: impl FnOnce(String) -> InputKind,
-    ) -> Result<Json<Saga>, Problem> {
+    ) -> Result<Answered<Json<Saga>>, Problem> {
         let actor = format!("operator:{}", admin.user_id);
         let clock = self.commands.clock();
         let input = Input { at: clock.now(), kind: kind(actor.clone()) };
@@ -203,8 +214,17 @@ impl Api {
             traceparent: context.traceparent,
             ..Origin::request(context.correlation_id, clock.new_id(), actor)
         };
-        self.commands.execute::<OrderFulfilment>(&order_id.to_string(), &origin, input).await.map_err(refusal)?;
-        self.found(order_id).await
+        let act = |ticket: Ticket| async move {
+            let answering = |_: &_, sequence| ticket.note(|| Act { order_id, sequence }.note());
+            let id = order_id.to_string();
+            let executed =
+                self.commands.execute_answered::<OrderFulfilment>(&id, &origin, input, |_, _| Ok(()), &answering);
+            let executed = executed.await.map_err(refusal)?;
+            measures::recorded(&executed.state, &executed.events);
+            let sequence = executed.sequence;
+            Act { order_id, sequence }.told(&self.pool).await
+        };
+        self.keys.once(key, Some(admin), act).await
     }
 
     /// The row may be a moment behind the last act; the timeline is not.
@@ -212,6 +232,50 @@ impl Api {
         let row = inspect::find(&self.pool, order_id).await.map_err(unavailable)?.ok_or_else(not_found)?;
         let timeline = inspect::timeline(&self.pool, order_id).await.map_err(unavailable)?;
         Ok(Json(saga(row, Some(timeline))))
+    }
+}
+
+/// An operator's act: the saga and the sequence of its last event after it. It is told from the saga's events until
+/// then, so it is told the same whenever it is asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Act {
+    order_id: Uuid,
+    sequence: u64,
+}
+
+impl Act {
+    fn note(&self) -> Vec<u8> {
+        format!("{} {}", self.order_id, self.sequence).into_bytes()
+    }
+
+    fn read(note: &[u8]) -> Option<Self> {
+        let (order_id, sequence) = std::str::from_utf8(note).ok()?.split_once(' ')?;
+        Some(Self { order_id: order_id.parse().ok()?, sequence: sequence.parse().ok()? })
+    }
+
+    async fn told(&self, pool: &PgPool) -> Result<Json<Saga>, Problem> {
+        let told = inspect::at(pool, self.order_id, self.sequence).await.map_err(unavailable)?;
+        let (row, timeline) = told.ok_or_else(not_found)?;
+        Ok(Json(saga(row, Some(timeline))))
+    }
+}
+
+/// Tells acts again.
+pub(crate) struct Acts {
+    pool: PgPool,
+}
+
+impl Acts {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+}
+
+#[async_trait]
+impl Keeper for Acts {
+    async fn recall(&self, kept: Answer) -> Result<Answer, Problem> {
+        let act = Act::read(&kept.body).ok_or_else(gone)?;
+        told_again(kept, act.told(&self.pool).await?)
     }
 }
 
@@ -235,17 +299,12 @@ fn saga(row: inspect::Saga, timeline: Option<Vec<inspect::Moment>>) -> Saga {
 }
 
 fn moment(moment: inspect::Moment) -> Moment {
-    let inspect::Moment { sequence, at, event, text, actor } = moment;
+    let inspect::Moment { sequence, at, event, text, actor, .. } = moment;
     Moment { sequence, at: at.into(), event, text, actor }
 }
 
-fn checked(reason: &Text) -> Result<String, Problem> {
-    let reason = reason.trim();
-    if (1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
-        Ok(reason.to_owned())
-    } else {
-        Err(Problem::bad_request("A reason is needed").field("reason", "must have 1 to 500 characters"))
-    }
+fn limit_default() -> u32 {
+    LIMIT_DEFAULT
 }
 
 fn refusal(error: commands::Error<Error>) -> Problem {

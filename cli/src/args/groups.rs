@@ -32,7 +32,8 @@ impl ServerArgs {
     /// Where traces go, by whichever name it was given.
     pub fn trace_endpoint(&self) -> Option<String> {
         let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
-        given(&self.otlp_endpoint).or_else(|| given(&self.jaeger_endpoint))
+        let of_traces = std::env::var("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").ok().filter(|url| !url.is_empty());
+        of_traces.or_else(|| given(&self.otlp_endpoint)).or_else(|| given(&self.jaeger_endpoint))
     }
 
     /// Redis as a URL, if one is named.
@@ -96,7 +97,7 @@ pub struct ServerArgs {
     /// Let webhooks lead to this machine and into private networks; `up` in development does.
     #[arg(long, env = "WEBHOOK_ALLOW_PRIVATE")]
     pub webhook_allow_private: bool,
-    /// Where traces go, by OTLP over gRPC.
+    /// Where traces go, by OTLP: over gRPC, or over HTTP with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
     /// The same by the original shop's name; the other goes first.

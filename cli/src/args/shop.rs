@@ -52,6 +52,16 @@ pub struct ServeArgs {
     /// The address to listen on.
     #[arg(long, value_name = "ADDRESS", env = "LISTEN", default_value_t = IpAddr::V4(Ipv4Addr::UNSPECIFIED))]
     pub listen: IpAddr,
+    /// Answer metrics, health and the log's level at this port too (roles), at --admin-listen.
+    #[arg(long, value_name = "PORT", env = "ADMIN_PORT")]
+    pub admin_port: Option<u16>,
+    /// The address of the admin port; that of --listen by default.
+    #[arg(long, value_name = "ADDRESS", env = "ADMIN_LISTEN", requires = "admin_port")]
+    pub admin_listen: Option<IpAddr>,
+    /// Listen on the roles' own ports too (8080 to 8085), and pass everything there on to that role as it is (gateway): so
+    /// many instances of a role share its port.
+    #[arg(long, env = "ROLE_PORTS")]
+    pub role_ports: bool,
     /// The role's database, created if it is missing; each role has its own by default (userdb, productdb, …).
     #[arg(long, value_name = "NAME", env = "DB_NAME")]
     pub db_name: Option<String>,

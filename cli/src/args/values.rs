@@ -26,9 +26,24 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
+/// An address with a place for a trace's id; an empty one is none.
+pub(super) fn trace_url(text: &str) -> Result<String, String> {
+    let is_one = text.is_empty() || (text.contains("://") && text.contains("{trace_id}"));
+    is_one.then(|| text.to_owned()).ok_or_else(|| "expected an address with {trace_id} in it".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_traces_address_has_a_place_for_its_id() {
+        assert!(trace_url("http://localhost:16686/trace/{trace_id}").is_ok());
+        assert!(trace_url("").is_ok());
+        for bad in ["http://localhost:16686/", "{trace_id}"] {
+            assert!(trace_url(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn times_are_read_with_their_unit() {

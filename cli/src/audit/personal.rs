@@ -7,11 +7,33 @@ use super::snapshot::{Snapshot, connect};
 use crate::ports::Role;
 use crate::postgres::Server;
 use crate::shop::{BROKER_DATABASE, databases};
+use domain::user::Sealed;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 /// As PostgreSQL's expressions have it.
 const ADDRESS: &str = r"[[:alnum:]._%+-]+@[[:alnum:]-]+(\.[[:alnum:]-]+)*\.[[:alpha:]]{2,}";
+
+/// Whether bytes that lie outside of any database hold what [`ADDRESS`] matches.
+pub(super) fn holds_address(bytes: &[u8]) -> bool {
+    let signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'@').map(|(at, _)| at);
+    signs.into_iter().any(|at| is_address(&bytes[..at], &bytes[at + 1..]))
+}
+
+/// Whether these stand on both sides of the sign of an address.
+fn is_address(before: &[u8], after: &[u8]) -> bool {
+    let in_mailbox = |byte: &u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte);
+    if !before.last().is_some_and(in_mailbox) {
+        return false;
+    }
+    let host = after.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b"-.".contains(byte)));
+    let mut labels = after[..host.unwrap_or(after.len())].split(|byte| *byte == b'.');
+    // The first label, and any later one that begins as a top-level domain does.
+    labels.next().is_some_and(|label| !label.is_empty())
+        && labels
+            .take_while(|label| !label.is_empty())
+            .any(|label| label.len() >= 2 && label[..2].iter().all(u8::is_ascii_alphabetic))
+}
 
 /// Whose data has a key.
 pub(super) async fn with_key(snapshot: &mut Snapshot) -> anyhow::Result<Vec<Uuid>> {
@@ -65,7 +87,23 @@ async fn search_database(server: &Server, database: &str, tally: &mut Tally) -> 
             (found > 0).then(|| format!("{database}: {found} rows of {table} hold an e-mail address")),
         );
     }
+    if database == Role::User.database() {
+        search_answers(&mut connection, tally).await?;
+    }
     let _ = connection.close().await;
+    Ok(())
+}
+
+/// What the user service keeps under idempotency keys tells of persons: it is ciphertext, or nothing.
+async fn search_answers(connection: &mut PgConnection, tally: &mut Tally) -> anyhow::Result<()> {
+    let bodies: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT body FROM idempotency_keys WHERE length(body) > 0").fetch_all(connection).await?;
+    tally.checked(bodies.len() as u64);
+    for body in bodies {
+        if !std::str::from_utf8(&body).is_ok_and(Sealed::is_ciphertext) {
+            tally.violated(|| "an answer under an idempotency key of userdb is not sealed".to_owned());
+        }
+    }
     Ok(())
 }
 
@@ -77,4 +115,21 @@ async fn search_table(connection: &mut PgConnection, table: &str, columns: &str)
            FROM (SELECT concat_ws(' ', {columns}) AS text FROM {table}) AS rows"
     );
     Ok(sqlx::query_as(&query).bind(ADDRESS).fetch_one(connection).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_in_bytes() {
+        for text in ["ada@example.com", "{\"to\":\"Ada.L+x@mail.example.co.uk\"}", "\u{0}a@b.de\u{0}", "x@y@z.org"] {
+            assert!(holds_address(text.as_bytes()), "{text}");
+        }
+        for text in ["", "@", "a@", "@example.com", "a@b", "a@b.", "a@b.1", "a@.com", "a @ b.com", "a@b..com", "5@3.2x"]
+        {
+            assert!(!holds_address(text.as_bytes()), "{text}");
+        }
+        assert!(!holds_address(&[0xff, b'@', 0xff]));
+    }
 }

@@ -35,6 +35,8 @@ const SETTLED_MAX: Duration = Duration::from_secs(120);
 pub enum Scenario {
     /// GET /products/{id} from the cache, with 8 and with 32 clients.
     Products,
+    /// GET /api/v1/products/{id} through the gateway, with 8 and with 32 clients.
+    Gateway,
     /// GET /products/{id} by 8 clients while others try 1,000 passwords a second.
     Logins,
     /// GET /orders/{id} with 8 clients.
@@ -115,7 +117,8 @@ struct Bench {
 
 impl Bench {
     async fn make(global: &GlobalArgs, args: &BenchHttpArgs, client: Client) -> anyhow::Result<Self> {
-        let shop = processes::listening(&Role::ALL.map(|role| client.address(role).port()));
+        let ports = Role::ALL.map(|role| client.address(role)).into_iter().chain([client.gateway()]);
+        let shop = processes::listening(&ports.map(|address| address.port()).collect::<Vec<_>>());
         let target = Target::make(client, &global.data_dir).await?;
         Ok(Self { target, shop, duration: args.duration })
     }
@@ -126,6 +129,7 @@ impl Bench {
                 let few = self.products("GET /products/{id}", 8).await?;
                 vec![few, self.products("GET /products/{id}", 32).await?]
             }
+            Scenario::Gateway => vec![self.through_gateway(8).await?, self.through_gateway(32).await?],
             Scenario::Logins => self.logins().await?,
             Scenario::Orders => {
                 let load = self.load(Role::Order, self.target.reads_of_orders(8), 200);
@@ -137,6 +141,12 @@ impl Bench {
 
     async fn products(&self, what: &str, clients: usize) -> anyhow::Result<Line> {
         self.line(what, self.load(Role::Product, self.target.reads_of_products(clients), 200)).await
+    }
+
+    async fn through_gateway(&self, clients: usize) -> anyhow::Result<Line> {
+        let clients = self.target.reads_through_gateway(clients);
+        let load = Load { address: self.target.client.gateway(), clients, good: 200, per_s: None };
+        self.line("GET /api/v1/products/{id}, gateway", load).await
     }
 
     /// The same 8 clients without and with others who guess passwords.

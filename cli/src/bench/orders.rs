@@ -2,6 +2,7 @@
 
 mod load;
 mod meter;
+mod price;
 mod recorder;
 mod report;
 
@@ -39,6 +40,9 @@ const CUSTOMERS: usize = 8;
 /// A sentence for people: no shop to be had, or it went away.
 pub async fn orders(global: &GlobalArgs, args: &BenchOrdersArgs) -> anyhow::Result<Code> {
     warn_if_unoptimised();
+    if args.trace_price {
+        return price::price(global, args).await;
+    }
     let (mut shop, client) = Shop::find_or_start(global, &args.up).await?;
     let ended = tokio::select! {
         ended = run(global, args, client) => ended,

@@ -89,7 +89,7 @@ async fn measure(pool: &PgPool, streams: u64) -> anyhow::Result<(f64, i64)> {
     let end = end(pool).await?;
     eprintln!("Rebuilding.");
     let store = PgStore::new(pool.clone(), StoreOptions::default());
-    let (handle, follower) = projection::follow(store, pool.clone(), Arc::new(Counters));
+    let (handle, follower) = projection::follow("bench", store, pool.clone(), Arc::new(Counters));
     let shutdown = CancellationToken::new();
     let began = Instant::now();
     let following = tokio::spawn(follower.run(shutdown.clone()));

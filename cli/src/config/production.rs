@@ -87,7 +87,7 @@ fn of_secrets(role: Option<Role>, secrets: &SecretArgs, faults: &mut Vec<Fault>)
     // Without a role: all of them.
     let needs = |roles: &[Role]| role.is_none_or(|role| roles.contains(&role));
     let token = secrets.internal_token.as_deref();
-    of_secret("INTERNAL_TOKEN", token, needs(&[Role::User, Role::Notification]), weakness, faults);
+    of_secret("INTERNAL_TOKEN", token, needs(&[Role::User, Role::Order, Role::Notification]), weakness, faults);
     of_secret("WEBHOOK_KEY", secrets.webhook_key.as_deref(), false, weakness, faults);
     of_secret("MASTER_KEY", secrets.master_key.as_deref(), needs(&[Role::User]), weakness_of_key, faults);
 }
@@ -180,7 +180,7 @@ mod tests {
         let of = |part: &'static str| variables(&[&["serve", part][..], &url].concat());
         assert_eq!(of("user"), ["INTERNAL_TOKEN", "MASTER_KEY"]);
         assert_eq!(of("notification"), ["INTERNAL_TOKEN"]);
-        assert_eq!(of("order"), [""; 0]);
+        assert_eq!(of("order"), ["INTERNAL_TOKEN"]);
         assert_eq!(of("payment"), ["PAYMENT_PROVIDER"]);
         let all = ["INTERNAL_TOKEN", "MASTER_KEY", "PAYMENT_PROVIDER"];
         assert_eq!(variables(&[&["up"][..], &url].concat()), all);

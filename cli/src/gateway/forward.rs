@@ -1,15 +1,13 @@
 //! One request to one service, over connections that are kept.
 
 use super::Upstreams;
+use super::pools::Pools;
 use super::watched::Watched;
 use crate::ports::Role;
 use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use poem::Body;
 use poem::http::uri::{Authority, PathAndQuery, Scheme};
 use poem::http::{Request, Response, Uri};
@@ -23,26 +21,20 @@ use web::Problem;
 
 /// Requests that are underway at once; further ones are told to come again.
 const IN_FLIGHT_MAX: usize = 4096;
-/// A service that is there takes a connection within this.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Longer than the longest that a service lets a request take, its long polls included.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// A caller's body goes on within this.
 const REQUEST_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// An answer goes on within this; streams of events are quiet for long.
 const ANSWER_PAUSE_MAX: Duration = Duration::from_secs(120);
-/// A connection that was not used for so long is closed: before the service closes it under a request.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-const IDLE_PER_SERVICE_MAX: usize = 256;
 /// What those who come at a bad moment are told to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-type Through = BoxBody<Bytes, io::Error>;
+pub(super) type Through = BoxBody<Bytes, io::Error>;
 
 /// The services, and the connections to them.
 pub(super) struct Forwarder {
-    client: Client<HttpConnector, Through>,
-    upstreams: BTreeMap<Role, Authority>,
+    upstreams: BTreeMap<Role, (Authority, Pools)>,
     places: Arc<Semaphore>,
 }
 
@@ -91,38 +83,32 @@ impl Trouble {
 
 impl Forwarder {
     pub(super) fn new(upstreams: &Upstreams) -> anyhow::Result<Self> {
-        let authority = |role: &Role, url: &String| {
+        let upstream = |role: &Role, url: &String| {
             let uri: Uri = url.trim_end_matches('/').parse().ok()?;
             let plain = uri.scheme() == Some(&Scheme::HTTP) && matches!(uri.path(), "" | "/");
-            Some((*role, uri.into_parts().authority.filter(|_| plain)?))
+            let authority = uri.into_parts().authority.filter(|_| plain)?;
+            let pools = Pools::to(&authority);
+            Some((*role, (authority, pools)))
         };
         let upstreams = upstreams
             .iter()
             .map(|(role, url)| {
-                authority(role, url).with_context(|| {
+                upstream(role, url).with_context(|| {
                     format!("the address of the {} is not of the form http://host:port: {url}", role.title())
                 })
             })
             .collect::<anyhow::Result<_>>()?;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_MAX));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_MAX)
-            .pool_max_idle_per_host(IDLE_PER_SERVICE_MAX)
-            .build(connector);
-        Ok(Self { client, upstreams, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) })
+        Ok(Self { upstreams, places: Arc::new(Semaphore::new(IN_FLIGHT_MAX)) })
     }
 
     /// Sends a request on; the answer's body comes as the service sends it.
     pub(super) async fn send(&self, role: Role, head: Request<()>, body: Body) -> Result<Response<Through>, Trouble> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Trouble::Full)?;
-        let upstream = self.upstreams.get(&role).ok_or_else(|| Trouble::Away("no address".to_owned()))?;
+        let (upstream, pools) = self.upstreams.get(&role).ok_or_else(|| Trouble::Away("no address".to_owned()))?;
         let (mut parts, ()) = head.into_parts();
         parts.uri = onward(&parts.uri, upstream).ok_or_else(|| Trouble::Away("no such path".to_owned()))?;
         let body = Watched::new(BoxBody::from(body), REQUEST_PAUSE_MAX, None).boxed();
-        let answering = self.client.request(Request::from_parts(parts, body));
+        let answering = pools.next().request(Request::from_parts(parts, body));
         match tokio::time::timeout(ANSWER_MAX, answering).await {
             Ok(Ok(answer)) => Ok(answer.map(|body| Watched::new(body, ANSWER_PAUSE_MAX, Some(place)).boxed())),
             Ok(Err(error)) if error.is_connect() => Err(Trouble::Away(chain(&error))),

@@ -4,44 +4,28 @@ use super::NAME;
 use crate::ports::Role;
 use poem::http::{Method, StatusCode};
 use std::time::Duration;
-use telemetry::metrics::{self, HistogramVec, IntCounterVec};
+use telemetry::metrics::{Counters, Family, Label};
+use web::measures::{HTTP_REQUESTS, HTTP_SECONDS};
 
-pub(super) struct Measures {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
-    troubles: IntCounterVec,
+static FAILURES: Counters = Counters::new(
+    "gateway_upstream_failures_total",
+    "Requests that a service did not answer.",
+    &[
+        Label::open("upstream", "the role that was asked"),
+        Label::one_of("kind", &["full", "away", "slow", "caller_slow", "broken"]),
+    ],
+);
+
+/// For `docs/metrics.md`.
+pub(crate) const FAMILIES: &[&Family] = &[FAILURES.family()];
+
+pub(super) fn record(method: &str, endpoint: &str, status: StatusCode, took: Duration) {
+    HTTP_REQUESTS.with(&[NAME, method, endpoint, status.as_str()]).inc();
+    HTTP_SECONDS.with(&[NAME, method, endpoint]).observe(took.as_secs_f64());
 }
 
-impl Measures {
-    pub(super) fn new() -> Self {
-        Self {
-            requests: metrics::counter_vec(
-                "http_requests_total",
-                "HTTP requests answered.",
-                &["service", "method", "endpoint", "status"],
-            ),
-            seconds: metrics::histogram_vec(
-                "http_request_duration_seconds",
-                "Time from a request's head to its answer.",
-                &["service", "method", "endpoint"],
-                metrics::SECONDS,
-            ),
-            troubles: metrics::counter_vec(
-                "gateway_upstream_failures_total",
-                "Requests that a service did not answer.",
-                &["upstream", "kind"],
-            ),
-        }
-    }
-
-    pub(super) fn record(&self, method: &str, endpoint: &str, status: StatusCode, took: Duration) {
-        self.requests.with_label_values(&[NAME, method, endpoint, status.as_str()]).inc();
-        self.seconds.with_label_values(&[NAME, method, endpoint]).observe(took.as_secs_f64());
-    }
-
-    pub(super) fn trouble(&self, role: Role, kind: &str) {
-        self.troubles.with_label_values(&[role.name(), kind]).inc();
-    }
+pub(super) fn trouble(role: Role, kind: &str) {
+    FAILURES.with(&[role.name(), kind]).inc();
 }
 
 /// A method as a label: methods that no route knows count together.

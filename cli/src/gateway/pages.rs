@@ -1,6 +1,7 @@
 //! The gateway's own pages: the front page, and one Swagger UI over all documents. They come from the binary alone and
 //! load nothing from elsewhere, which the browser is told to hold them to.
 
+use super::routing::OF_THE_PROCESS;
 use crate::ports::Role;
 use bytes::Bytes;
 use poem::Response;
@@ -61,6 +62,9 @@ impl Pages {
         for (role, mut document) in documents {
             // "Try it out" asks where the page is from: the gateway.
             document["servers"] = json!([{ "url": super::PREFIX }]);
+            if let Some(paths) = document["paths"].as_object_mut() {
+                paths.retain(|path, _| !path.starts_with(OF_THE_PROCESS));
+            }
             pages.insert(url(role), given("application/json", document.to_string()));
         }
         Self { pages }

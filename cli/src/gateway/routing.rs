@@ -4,6 +4,9 @@ use crate::ports::Role;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// What every service has for whoever looks after its process: asked there, and not at the shop's front door.
+pub(super) const OF_THE_PROCESS: &str = "/admin/";
+
 /// The paths of all services, as a tree of their segments.
 pub struct Table {
     root: Node,
@@ -47,7 +50,8 @@ impl Table {
     pub fn of(documents: &[(Role, Value)]) -> Result<Self, Conflict> {
         let mut root = Node::default();
         for (role, document) in documents {
-            for path in document["paths"].as_object().into_iter().flat_map(|paths| paths.keys()) {
+            let paths = document["paths"].as_object().into_iter().flat_map(|paths| paths.keys());
+            for path in paths.filter(|path| !path.starts_with(OF_THE_PROCESS)) {
                 root.insert(*role, path)?;
             }
         }

@@ -1,7 +1,7 @@
 //! `sagashop serve psp`: a payment provider for trying, beside the shop.
 
 use super::asked_to_stop;
-use super::serve::STOP_MAX;
+use super::serve::stop_max;
 use crate::args::{GlobalArgs, ServeArgs};
 use crate::exit::Code;
 use crate::ports::{self, PSP_PORT};
@@ -51,7 +51,7 @@ pub async fn serve(global: &GlobalArgs, args: &ServeArgs) -> anyhow::Result<Code
         error = server.ended() => Err(error.into()),
     };
     shutdown.cancel();
-    if tokio::time::timeout(STOP_MAX, &mut running).await.is_err() {
+    if tokio::time::timeout(stop_max(&args.edge), &mut running).await.is_err() {
         tracing::warn!("some requests did not end in time");
         running.abort();
     }

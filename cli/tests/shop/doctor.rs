@@ -107,10 +107,9 @@ const HARMS: [Harm; 19] = [
     },
     Harm {
         database: "sagadb",
-        worse: "INSERT INTO checkpoints VALUES ('slow', '0', 0)",
-        better: "DELETE FROM checkpoints WHERE follower = 'slow'",
-        // Once the first event is ten seconds old.
-        found: ("projection", "orchestrator slow", Verdict::Warn),
+        worse: "INSERT INTO checkpoints VALUES ('slow', '0', 0); UPDATE events SET recorded_at = recorded_at - interval '1 h'",
+        better: "DELETE FROM checkpoints WHERE follower = 'slow'; UPDATE events SET recorded_at = recorded_at + interval '1 h'",
+        found: ("projection", "orchestrator slow", Verdict::Fail),
     },
     Harm {
         database: "paymentdb",

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use sagashop::ports::Role;
 use sagashop::postgres::{Options, Server};
 
+use crate::database_roles;
 use crate::folder::Folder;
 use crate::http::Http;
 use crate::process::{Process, assert_audit_clean};
@@ -20,6 +21,8 @@ pub struct Fleet {
     processes: BTreeMap<Role, Process>,
     http: Http,
     kafka: Option<String>,
+    /// What every process has in its environment beside the usual.
+    environment: Vec<(String, String)>,
     server: Option<Server>,
     /// Dropped after the cluster.
     pub folder: Folder,
@@ -34,12 +37,22 @@ impl Deref for Fleet {
 }
 
 impl Fleet {
-    /// All roles, as soon as they are ready; on this Kafka or on the topic log.
+    /// All roles, as soon as they are ready; on this Kafka or on the topic log. On Kafka, each works as a database role of
+    /// its own, which may not change an event.
     pub async fn start(kafka: Option<String>) -> Self {
+        Self::start_with(kafka, &[]).await
+    }
+
+    /// The same, with this in the environment of each process.
+    pub async fn start_with(kafka: Option<String>, environment: &[(&str, &str)]) -> Self {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let folder = Folder::new();
         let server = Server::start(&Options::private(folder.data())).await.expect("a cluster");
         let http = Http::new(folder.offset);
-        let mut fleet = Self { processes: BTreeMap::new(), http, kafka, server: Some(server), folder };
+        if kafka.is_some() {
+            database_roles::make(&server, &folder.data()).await;
+        }
+        let mut fleet = Self { processes: BTreeMap::new(), http, kafka, environment, server: Some(server), folder };
         for role in Role::ALL {
             fleet.begin(role, &[]);
         }
@@ -76,7 +89,12 @@ impl Fleet {
             ("INTERNAL_TOKEN", INTERNAL_TOKEN),
             ("RUST_LOG", "warn"),
         ];
-        let environment = [&own, environment].concat();
+        let (host, user) =
+            (self.server.as_ref().map(database_roles::host).unwrap_or_default(), database_roles::of(role));
+        let as_service = [("DB_HOST", host.as_str()), ("DB_USER", &user)];
+        let as_service = if self.kafka.is_some() { as_service.as_slice() } else { &[] };
+        let given: Vec<_> = self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let environment = [&own, as_service, &given, environment].concat();
         let process = Process::start(self.folder.path(), role.name(), arguments, &environment);
         assert!(self.processes.insert(role, process).is_none(), "it runs already");
     }

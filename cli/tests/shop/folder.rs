@@ -62,6 +62,15 @@ impl Folder {
         done.rows_affected()
     }
 
+    /// A number from the payment provider's book.
+    pub async fn booked(&self, sql: &str) -> i64 {
+        let options = self.server().await.options(sagashop::shop::psp::DATABASE);
+        let mut connection = PgConnection::connect_with(&options).await.expect("connected");
+        let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("answered");
+        connection.close().await.expect("closed");
+        number
+    }
+
     /// A number from a role's database.
     pub async fn count(&self, role: Role, from: &str) -> i64 {
         let rows = self.query(role, &format!("SELECT count(*) AS n FROM {from}")).await;

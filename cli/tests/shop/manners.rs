@@ -4,10 +4,12 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use sagashop::ports::Role;
+use sagashop::ports::{GATEWAY_PORT, Role};
 use serde_json::json;
+use testkit::eventually;
 
 use crate::folder::Folder;
+use crate::process::Process;
 use crate::up::Up;
 use crate::{PATIENCE, room_for_a_small_shop};
 
@@ -69,4 +71,32 @@ async fn a_taken_port_is_named_with_its_remedy() {
     drop(taken);
     let shop = Up::start_in(folder.into(), &["--empty"]).await;
     shop.customer("customer").await;
+}
+
+/// Longer than what is in flight may take to end.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_goes_on_for_its_whole_delay_before_the_drain() {
+    let folder = Folder::new();
+    let port = (GATEWAY_PORT + folder.offset).to_string();
+    let arguments = ["serve", "gateway", "--listen", "127.0.0.1", "--http-port", &port, "--drain-delay", "5s"];
+    let mut gateway = Process::start(folder.path(), "gateway", arguments, &[]);
+    let client = web::http_client().build().expect("a client");
+    let status = async |path: &str| {
+        let answer = client.get(format!("http://127.0.0.1:{port}{path}")).send().await;
+        answer.ok().map(|answer| answer.status().as_u16())
+    };
+    eventually(PATIENCE, async || (status("/health/ready").await == Some(200)).then_some(())).await;
+
+    let told = Instant::now();
+    gateway.signal(Signal::TERM);
+    eventually(PATIENCE, async || (status("/health/ready").await == Some(503)).then_some(())).await;
+    while told.elapsed() < DRAIN_DELAY - Duration::from_millis(500) {
+        assert_eq!(status("/health/live").await, Some(200), "{:?} after it was told", told.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ended = gateway.ended(PATIENCE).await;
+    assert!(told.elapsed() >= DRAIN_DELAY, "it took {:?}", told.elapsed());
+    assert_eq!(ended.code(), Some(0), "{}", gateway.last_words());
 }

@@ -107,8 +107,13 @@ impl Drop for Process {
 
 /// Runs `sagashop audit`, which must have checked everything and found nothing.
 pub async fn assert_audit_clean(data: &Path, kafka: Option<&str>) {
+    assert_audit_clean_with(data, kafka, &[]).await;
+}
+
+/// The same, with this in its environment.
+pub async fn assert_audit_clean_with(data: &Path, kafka: Option<&str>, environment: &[(&str, &str)]) {
     let mut command = sagashop();
-    command.args(["audit", "--output", "json", "--data-dir"]).arg(data);
+    command.args(["audit", "--output", "json", "--data-dir"]).arg(data).envs(environment.iter().copied());
     if let Some(kafka) = kafka {
         command.args(["--kafka-broker", kafka]);
     }

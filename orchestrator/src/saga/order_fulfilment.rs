@@ -12,6 +12,7 @@
 //! key, so the service sees both in this order, and answers the undo of nothing with nothing. This is why an answer
 //! that comes late needs no undo of its own, unless none was asked for or an operator skipped it.
 
+mod cause;
 mod drawing;
 mod messages;
 
@@ -22,6 +23,7 @@ use kernel::Idempotent;
 use serde::{Deserialize, Serialize};
 
 pub use super::plan::Patience;
+pub(crate) use cause::{CAUSES, cause};
 pub use drawing::mermaid;
 pub use messages::{Command, Direction, Error, Event, Input, InputKind, Line, Order, StepId, Trigger, command_id};
 
@@ -78,6 +80,8 @@ const CANCELLED_BY_CUSTOMER: &str = "cancelled by the customer";
 const RESERVATION_TIMED_OUT: &str = "the stock reservation timed out";
 const PAYMENT_TIMED_OUT: &str = "the payment timed out";
 const NOTHING_ORDERED: &str = "the order has no lines, or more of a product than can be ordered";
+const OPERATOR: &str = "cancelled by an operator";
+const DONE_LATE: &str = "was done late";
 const NO_ANSWER: &str = "no answer";
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -238,6 +242,9 @@ pub struct Step {
     pub status: Status,
     /// How often it was asked for since it was last begun.
     pub attempt: u32,
+    /// When it was first asked for since then.
+    #[serde(default)]
+    pub asked_at: Option<DateTime<Utc>>,
     /// When it is asked for again or given up.
     pub due: Option<DateTime<Utc>>,
     /// What went wrong last.
@@ -393,7 +400,9 @@ impl OrderFulfilment {
                 (self.definition_version, self.order, self.lane) = (definition_version, Some(order), Reserving);
                 self.started_at = Some(at);
             }
-            Event::CommandIssued { step: id, direction, attempt, due, command, .. } => {
+            Event::CommandIssued { at, step: id, direction, attempt, due, command, .. } => {
+                let before = self.step(id, direction).filter(|_| attempt > 1);
+                let asked_at = before.and_then(|step| step.asked_at).or(Some(at));
                 self.lane = match (id, direction) {
                     (_, Direction::Undo) => Compensating,
                     (StepId::ReserveStock(_), _) => Reserving,
@@ -407,6 +416,7 @@ impl OrderFulfilment {
                     command,
                     status: Status::Waiting,
                     attempt,
+                    asked_at,
                     due: Some(due),
                     reason: None,
                 });
@@ -511,7 +521,7 @@ impl Turn {
                 return Err(Error::NotCancellable(self.saga.lane));
             }
             InputKind::OperatorCancel { actor, reason } => {
-                let told = format!("cancelled by an operator: {reason}");
+                let told = format!("{OPERATOR}: {reason}");
                 self.record(Event::OperatorCancelled { at, actor, reason });
                 self.compensate(&told);
             }
@@ -555,7 +565,7 @@ impl Turn {
             None | Some(Status::Skipped) => {
                 self.record(done);
                 if self.saga.lane != Compensating {
-                    self.record(Event::CompensationStarted { at: self.at, reason: format!("{id} was done late") });
+                    self.record(Event::CompensationStarted { at: self.at, reason: format!("{id} {DONE_LATE}") });
                 }
                 self.issue(id, Direction::Undo, 1, undo);
             }

@@ -280,6 +280,10 @@ fn split(records: Vec<Record>) -> VecDeque<Vec<Record>> {
 
 #[async_trait]
 impl Broker for KafkaBroker {
+    fn system(&self) -> &'static str {
+        "kafka"
+    }
+
     async fn ensure_topics(&self, topics: &[(String, i32)]) -> Result<(), Error> {
         let made = self.shared.session.ensure_topics(topics, self.shared.options.replication).await?;
         // A partition of a new topic takes a moment until its leader answers.

@@ -145,6 +145,11 @@ impl Default for FetchLimits {
 /// A partitioned log of records. Every call is bounded in time by the implementation.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
+    /// What spans of its messages call it: `messaging.system`.
+    fn system(&self) -> &'static str {
+        "memory"
+    }
+
     /// Makes the topics that are missing, each with its number of partitions. A topic that is
     /// there with another number is an error: partitions never grow live.
     async fn ensure_topics(&self, topics: &[(String, i32)]) -> Result<(), Error>;

@@ -267,6 +267,10 @@ impl Partition {
 
 #[async_trait]
 impl Broker for PostgresBroker {
+    fn system(&self) -> &'static str {
+        "postgresql"
+    }
+
     async fn ensure_topics(&self, topics: &[(String, i32)]) -> Result<(), Error> {
         let topics: BTreeMap<&str, i32> =
             topics.iter().map(|(topic, partitions)| (topic.as_str(), *partitions)).collect();

@@ -18,6 +18,7 @@ use broker::{Record, TopicPartition};
 
 mod answer;
 pub mod clock;
+pub mod measures;
 mod memory;
 mod postgres;
 

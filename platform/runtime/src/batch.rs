@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use cqrs_es::Aggregate;
 use event_store::clock::Clock;
 use event_store::{Append, Error, EventStore, NewEvent, StreamId, TimerChange};
 use kernel::{Decide, Idempotent};
@@ -55,7 +56,12 @@ pub(crate) struct Decided<A: Decide> {
     order: Vec<String>,
     /// Records whose command the aggregate refuses for good, and why.
     pub(crate) rejected: Vec<(usize, String)>,
+    /// The sequences of the last events that records led to.
+    pub(crate) sequences: Vec<(usize, u64)>,
 }
+
+/// Begins the span of what an event has others do, if it has a span: they go on from the `traceparent` returned.
+pub(crate) type Steps<'a, A> = &'a mut (dyn FnMut(&Item<A>, &<A as Aggregate>::Event) -> Option<String> + Send);
 
 /// Decides the items in their order; `timers` tells whether [`Decided::work`] will be asked for any.
 pub(crate) async fn decide<A: Decide>(
@@ -64,8 +70,10 @@ pub(crate) async fn decide<A: Decide>(
     clock: &dyn Clock,
     items: &[Item<A>],
     timers: bool,
+    steps: Steps<'_, A>,
 ) -> Result<Decided<A>, Error> {
-    let mut decided = Decided { touched: HashMap::new(), order: Vec::new(), rejected: Vec::new() };
+    let mut decided =
+        Decided { touched: HashMap::new(), order: Vec::new(), rejected: Vec::new(), sequences: Vec::new() };
     load(store, cache, items, timers, &mut decided).await?;
     for item in items {
         let Some(touched) = decided.touched.get_mut(&item.id) else { continue };
@@ -80,12 +88,17 @@ pub(crate) async fn decide<A: Decide>(
         match decision {
             Ok(Idempotent::Executed(events)) => {
                 for event in events {
-                    touched.events.push(new_event(&event, &item.origin, clock));
+                    let mut new = new_event(&event, &item.origin, clock);
+                    if let Some(traceparent) = steps(item, &event) {
+                        new.metadata.traceparent = Some(traceparent);
+                    }
+                    touched.events.push(new);
                     touched.loaded.state.apply(event.clone());
                     touched.loaded.sequence += 1;
                     touched.recorded.push(event);
                 }
                 touched.last_origin = Some(item.origin.clone());
+                decided.sequences.push((item.record, touched.loaded.sequence));
             }
             Ok(Idempotent::AlreadyDone) => {}
             Err(reason) => decided.rejected.push((item.record, reason.to_string())),
@@ -155,11 +168,16 @@ impl<A: Decide> Decided<A> {
         self.touched.get(id).map(|touched| &touched.loaded.state)
     }
 
-    /// After the commit: hands each aggregate's new events on and keeps the states.
-    pub(crate) fn committed(self, cache: &mut Cache<A>, mut each: impl FnMut(&str, &mut Loaded<A>, &[A::Event])) {
+    /// After the commit: hands each aggregate's new events on, with where the last of them came from, and keeps the
+    /// states.
+    pub(crate) fn committed(
+        self,
+        cache: &mut Cache<A>,
+        mut each: impl FnMut(&str, &mut Loaded<A>, &[A::Event], &Origin),
+    ) {
         for (id, mut touched) in self.touched {
-            if !touched.recorded.is_empty() {
-                each(&id, &mut touched.loaded, &touched.recorded);
+            if let Some(origin) = touched.last_origin.as_ref().filter(|_| !touched.recorded.is_empty()) {
+                each(&id, &mut touched.loaded, &touched.recorded, origin);
             }
             cache.put(id, touched.loaded);
         }

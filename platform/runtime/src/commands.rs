@@ -6,6 +6,7 @@ use cqrs_es::{Aggregate, DomainEvent};
 use event_store::clock::Clock;
 use event_store::{Answer, Append, Cursor, EventStore, NewEvent, StreamId, UnitOfWork};
 use kernel::{Decide, Idempotent};
+use telemetry::{Kind, Span, trace};
 
 use crate::Origin;
 use crate::states::{self, Loaded};
@@ -103,9 +104,10 @@ impl Commands {
         command: A::Command,
         answering: Answering<'_, A>,
     ) -> Result<Executed<A>, Error<A::Error>> {
+        let span = deciding::<A>(id);
         let loaded = Loaded::<A>::default();
         let decision = loaded.state.decide(command.clone()).map_err(Error::Denied)?;
-        match self.record(id, origin, loaded, decision, answering).await? {
+        match self.record(id, origin, loaded, decision, answering, span).await? {
             Some(executed) => Ok(executed),
             None => self.execute_answered(id, origin, command, |_, _| Ok(()), answering).await,
         }
@@ -126,7 +128,7 @@ impl Commands {
             return self.execute(id, origin, command).await;
         };
         let loaded = Loaded { state, sequence, snapshot: sequence };
-        match self.record(id, origin, loaded, decision, &unanswered).await? {
+        match self.record(id, origin, loaded, decision, &unanswered, deciding::<A>(id)).await? {
             Some(executed) => Ok(executed),
             None => self.execute(id, origin, command).await,
         }
@@ -154,10 +156,11 @@ impl Commands {
         answering: Answering<'_, A>,
     ) -> Result<Executed<A>, Error<A::Error>> {
         for _ in 0..TRIES_MAX {
+            let span = deciding::<A>(id);
             let loaded: Loaded<A> = states::load_one(self.store.as_ref(), id).await.map_err(Error::NotRecorded)?;
             check(&loaded.state, loaded.sequence).map_err(Error::Denied)?;
             let decision = loaded.state.decide(command.clone()).map_err(Error::Denied)?;
-            if let Some(executed) = self.record(id, origin, loaded, decision, answering).await? {
+            if let Some(executed) = self.record(id, origin, loaded, decision, answering, span).await? {
                 return Ok(executed);
             }
         }
@@ -172,18 +175,25 @@ impl Commands {
         mut loaded: Loaded<A>,
         decision: Idempotent<Vec<A::Event>>,
         answering: Answering<'_, A>,
+        mut span: Span,
     ) -> Result<Option<Executed<A>>, Error<A::Error>> {
         let events = decision.executed().unwrap_or_default();
-        let append = append::<A>(id, loaded.sequence, &events, origin, self.clock.as_ref());
+        let mut append = append::<A>(id, loaded.sequence, &events, origin, self.clock.as_ref());
+        if let Some(traceparent) = span.traceparent() {
+            append.events.iter_mut().for_each(|event| event.metadata.traceparent = Some(traceparent.clone()));
+        }
         for event in &events {
             loaded.state.apply(event.clone());
             loaded.sequence += 1;
         }
         let answer = answering(&loaded.state, loaded.sequence);
         let recorded = if events.is_empty() {
+            span.forget();
             self.record_answer(answer).await.map(|()| None)
         } else {
-            self.store.append_answered(append, answer).await.map(Some)
+            span.set("event.sequence", i64::try_from(loaded.sequence).unwrap_or(i64::MAX));
+            let current = span.into_current().or_else(trace::current_span);
+            trace::scope(current, self.store.append_answered(append, answer)).await.map(Some)
         };
         match recorded {
             Ok(cursor) => {
@@ -196,8 +206,11 @@ impl Commands {
         }
     }
 
-    /// Records the answer of a request that had no effect.
-    async fn record_answer(&self, answer: Option<Answer>) -> Result<(), event_store::Error> {
+    /// Records the answer of a request that had no effect, or several, each in a transaction of its own.
+    ///
+    /// # Errors
+    /// The request has been answered by another run of it, or the store is away.
+    pub async fn record_answer(&self, answer: Option<Answer>) -> Result<(), event_store::Error> {
         match answer {
             Some(answer) => self.store.commit(UnitOfWork { answers: vec![answer], ..UnitOfWork::default() }).await,
             None => Ok(()),
@@ -215,6 +228,20 @@ impl Commands {
             });
         }
     }
+}
+
+/// The span of a decision and its append, where the request has one. The group commit that carries it is linked to it.
+fn deciding<A: Decide>(id: &str) -> Span {
+    let mut span = trace::child(Kind::Internal, "");
+    if span.at().is_some() {
+        span.rename(format!("append {}", A::TYPE));
+        span.set("db.system.name", "postgresql");
+        span.set("db.operation.name", "INSERT");
+        span.set("db.collection.name", "events");
+        span.set("aggregate.type", A::TYPE);
+        span.set_with("aggregate.id", || id.to_owned());
+    }
+    span
 }
 
 /// Why a decision that still stands was not recorded.

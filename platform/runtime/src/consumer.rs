@@ -14,18 +14,24 @@ use cqrs_es::Aggregate;
 use event_store::clock::Clock;
 use event_store::{DeadLetter, EventStore, Lease, OffsetAdvance, UnitOfWork};
 use kernel::Decide;
+use telemetry::{Tracer, logs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::batch::{self, Item};
+use crate::measures::Consuming;
 use crate::message::{self, Message};
 use crate::states::Cache;
+use crate::traces::{Step, Traces};
 use crate::{Origin, failpoint};
 
 mod fetch;
+mod measured;
+mod traces;
 
 use fetch::{Batch, Fetchers};
 
@@ -40,6 +46,9 @@ pub enum Timer {
 
 /// The commands of an aggregate.
 pub type CommandOf<A> = <A as Aggregate>::Command;
+
+/// The events of an aggregate.
+pub type EventOf<A> = <A as Aggregate>::Event;
 
 /// Commands, each with the id of the aggregate that it is for.
 pub type Addressed<A> = Vec<(String, CommandOf<A>)>;
@@ -76,15 +85,28 @@ pub trait Handler: Send + Sync + 'static {
         None
     }
 
-    /// After the commit, with what was recorded: wakes whoever has work to do from it.
-    fn committed(&self, id: &str, state: &Self::Aggregate, events: &[<Self::Aggregate as Aggregate>::Event]) {
-        let _ = (id, state, events);
+    /// After the commit, with what was recorded and where it came from: wakes whoever has work to do from it.
+    fn committed(&self, id: &str, state: &Self::Aggregate, events: &[EventOf<Self::Aggregate>], origin: &Origin) {
+        let _ = (id, state, events, origin);
+    }
+
+    /// Says on the span of a message's handling, or of a timeout's, what the command is about.
+    fn describe(&self, id: &str, command: &CommandOf<Self::Aggregate>, span: &mut telemetry::Span) {
+        let _ = (id, command, span);
+    }
+
+    /// What the event has others do, if that is to have a span of its own.
+    fn step(&self, id: &str, event: &EventOf<Self::Aggregate>) -> Option<Step> {
+        let _ = (id, event);
+        None
     }
 }
 
 /// How a consumer works.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// The service that it is of, as its metrics name it.
+    pub service: &'static str,
     /// Its name: offsets, leases and dead letters stand under it.
     pub name: &'static str,
     /// The topics it follows.
@@ -103,6 +125,7 @@ impl Options {
     /// The usual, for a consumer of these topics.
     pub fn new(name: &'static str, topics: &[&'static str], partitions: i32) -> Self {
         Self {
+            service: name,
             name,
             topics: topics.to_vec(),
             partitions,
@@ -110,6 +133,10 @@ impl Options {
             batch_records_max: 500,
             states_max: 1_000,
         }
+    }
+
+    fn all_partitions(&self) -> impl Iterator<Item = TopicPartition> + '_ {
+        self.topics.iter().flat_map(|topic| (0..self.partitions).map(|n| TopicPartition::new(*topic, n)))
     }
 }
 
@@ -124,6 +151,8 @@ pub struct Consumer<H: Handler> {
     handler: Arc<H>,
     options: Options,
     owner: Uuid,
+    measures: Consuming,
+    tracer: Tracer,
 }
 
 /// What it holds while it runs.
@@ -146,15 +175,20 @@ impl<H: Handler> Consumer<H> {
         options: Options,
         owner: Uuid,
     ) -> Self {
-        Self { store, broker, clock, handler, options, owner }
+        let measures = Consuming::new(options.service, options.name, options.all_partitions(), Arc::clone(&clock));
+        let tracer = Tracer::of(options.service);
+        Self { store, broker, clock, handler, options, owner, measures, tracer }
     }
 
     /// Consumes until shutdown, then gives its partitions up.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::for_outages();
+        let watching = self.measures.clone().watch(Arc::clone(&self.broker));
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
         while !shutdown.is_cancelled() {
             if let Err(error) = self.consume(&shutdown, &mut backoff).await {
                 tracing::warn!(consumer = self.options.name, %error, "the consumer starts over from its offsets");
+                self.measures.failed(&error);
                 backoff.wait(&shutdown).await;
             }
         }
@@ -167,7 +201,7 @@ impl<H: Handler> Consumer<H> {
         let (sender, mut batches) = mpsc::channel::<Batch>(64);
         let mut held = Held {
             leases: HashMap::new(),
-            fetchers: Fetchers::new(Arc::clone(&self.broker), sender),
+            fetchers: Fetchers::new(Arc::clone(&self.broker), sender, self.measures.clone()),
             cache: Cache::new(self.options.states_max),
             has_dead_letters: true,
             renewed_at: Instant::now(),
@@ -198,12 +232,7 @@ impl<H: Handler> Consumer<H> {
 
     /// Renews what is held and takes its share of what is free; fetchers follow.
     async fn renew(&self, held: &mut Held<H::Aggregate>) -> Result<(), event_store::Error> {
-        let partitions: Vec<TopicPartition> = self
-            .options
-            .topics
-            .iter()
-            .flat_map(|topic| (0..self.options.partitions).map(|n| TopicPartition::new(*topic, n)))
-            .collect();
+        let partitions: Vec<TopicPartition> = self.options.all_partitions().collect();
         let leases = self.store.claim(self.options.name, self.owner, &partitions, self.options.lease).await?;
         let mut renewed = HashMap::new();
         let mut gained = false;
@@ -216,6 +245,7 @@ impl<H: Handler> Consumer<H> {
             renewed.insert(lease.partition.clone(), lease);
         }
         held.fetchers.keep(|partition| renewed.contains_key(partition));
+        self.measures.holds(&renewed);
         held.leases = renewed;
         held.renewed_at = Instant::now();
         if gained {
@@ -243,17 +273,24 @@ impl<H: Handler> Consumer<H> {
         // Fetched under a lease that has ended since: another instance has them now.
         let current = |batch: &Batch| held.leases.get(&batch.partition).is_some_and(|l| l.epoch == batch.epoch);
         let batches: Vec<Batch> = batches.into_iter().filter(current).collect();
+        let began = Instant::now();
+        self.take_up(&batches);
         let mut conflicts = 0;
         let mut refused = BTreeMap::new();
         loop {
             match self.try_handle(&batches, held, &refused).await {
                 // Their key's later records must not take effect: once more, without them.
                 Ok(more) if !more.is_empty() => {
+                    self.measures.refused();
                     held.cache.clear();
                     refused.extend(more);
                 }
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    self.measures.handled(batches.iter().map(|batch| batch.records.len()).sum(), began.elapsed());
+                    return Ok(());
+                }
                 Err(event_store::Error::Conflict { .. }) => {
+                    self.measures.conflicted();
                     held.cache.clear();
                     conflicts += 1;
                     if conflicts % CONFLICTS_MAX == 0 {
@@ -273,15 +310,20 @@ impl<H: Handler> Consumer<H> {
         held: &mut Held<H::Aggregate>,
         refused: &BTreeMap<usize, String>,
     ) -> Result<Vec<(usize, String)>, event_store::Error> {
-        let mut intake = self.take_in(batches, held, refused).await?;
-        let mut decided =
-            batch::decide(self.store.as_ref(), &mut held.cache, self.clock.as_ref(), &intake.items, H::TIMERS).await?;
+        let mut traces = Traces::begin(self.tracer);
+        let mut intake = self.take_in(batches, held, refused, &mut traces).await?;
+        let (store, clock) = (self.store.as_ref(), self.clock.as_ref());
+        let mut step = |item: &Item<H::Aggregate>, event: &EventOf<H::Aggregate>| {
+            let step = self.tracer.is_on().then(|| self.handler.step(&item.id, event))??;
+            traces.step(item.origin.traceparent.as_deref(), step)
+        };
+        let mut decided = batch::decide(store, &mut held.cache, clock, &intake.items, H::TIMERS, &mut step).await?;
         if !decided.rejected.is_empty() {
             return Ok(decided.rejected);
         }
         let (appends, timers) = decided.work(|id, before, after| self.handler.timer(id, before, after));
         let dead_letters = self.dead_letters(batches, &intake.dead);
-        let found_dead = !dead_letters.is_empty();
+        let put_aside: Vec<_> = dead_letters.iter().map(|letter| (letter.partition.clone(), letter.parked)).collect();
         let offsets = self.advances(batches, held);
         failpoint::pass("consumer.before_commit");
         let inbox = std::mem::take(&mut intake.inbox);
@@ -289,14 +331,16 @@ impl<H: Handler> Consumer<H> {
             .commit(UnitOfWork { appends, inbox, timers, dead_letters, offsets: offsets.clone(), answers: Vec::new() })
             .await?;
         failpoint::pass("consumer.after_commit");
+        self.handled(batches, &offsets, &put_aside);
         for advance in offsets {
             if let Some(lease) = held.leases.get_mut(&advance.lease.partition) {
                 lease.next_offset = advance.to;
             }
         }
-        held.has_dead_letters |= found_dead;
-        decided.committed(&mut held.cache, |id, loaded, events| {
-            self.handler.committed(id, &loaded.state, events);
+        held.has_dead_letters |= !put_aside.is_empty();
+        self.tell(traces, &decided.sequences, records(batches).count());
+        decided.committed(&mut held.cache, |id, loaded, events, origin| {
+            logs::in_scope(origin.ids(), || self.handler.committed(id, &loaded.state, events, origin));
             if let Some(snapshot) = loaded.due_snapshot(id) {
                 let store = Arc::clone(&self.store);
                 tokio::spawn(async move {
@@ -315,6 +359,7 @@ impl<H: Handler> Consumer<H> {
         batches: &[Batch],
         held: &Held<H::Aggregate>,
         refused: &BTreeMap<usize, String>,
+        traces: &mut Traces,
     ) -> Result<Intake<H::Aggregate>, event_store::Error> {
         let now = self.clock.now();
         let blocked = if held.has_dead_letters { self.blocked(batches).await? } else { HashMap::new() };
@@ -334,15 +379,21 @@ impl<H: Handler> Consumer<H> {
             }
             let read = match refused.get(&n) {
                 Some(reason) => Err(reason.clone()),
-                None => Message::from_record(&stored.record)
-                    .and_then(|message| Ok((self.handler.commands(&message, now)?, message)))
-                    .map_err(|error| error.to_string()),
+                None => self.read(stored, now).map_err(|error| error.to_string()),
             };
             match read {
-                Ok((means, message)) => commands.extend(means.into_iter().map(|(id, command)| {
-                    (message.id, Item { record: n, id, command, origin: Origin::message(&message) })
-                })),
+                Ok((means, _)) if means.is_empty() => {}
+                Ok((means, mut message)) => {
+                    self.trace(traces, n, (partition, stored), &mut message);
+                    if let Some((id, command)) = means.first() {
+                        traces.say(n, |span| self.handler.describe(id, command, span));
+                    }
+                    commands.extend(means.into_iter().map(|(id, command)| {
+                        (message.id, Item { record: n, id, command, origin: Origin::message(&message) })
+                    }));
+                }
                 Err(reason) => {
+                    self.trace_refusal(traces, n, (partition, stored), &reason);
                     newly_blocked.insert(key, stored.offset);
                     intake.dead.insert(n, (reason, false));
                 }
@@ -353,6 +404,17 @@ impl<H: Handler> Consumer<H> {
         }
         intake.items = commands.into_iter().map(|(_, item)| item).collect();
         Ok(intake)
+    }
+
+    /// The message, and the commands that it means.
+    fn read(
+        &self,
+        stored: &broker::Stored,
+        now: DateTime<Utc>,
+    ) -> Result<(Addressed<H::Aggregate>, Message), message::Error> {
+        let message = Message::from_record(&stored.record)?;
+        let commands = logs::in_scope(message.ids(), || self.handler.commands(&message, now))?;
+        Ok((commands, message))
     }
 
     /// Leaves out commands that were handled before, in the store or earlier in this batch.
@@ -391,10 +453,16 @@ impl<H: Handler> Consumer<H> {
             .filter_map(|(n, (partition, stored))| {
                 let (reason, parked) = dead.get(&n)?;
                 if !parked {
-                    tracing::error!(
-                        consumer = self.options.name, topic = %partition.topic, partition = partition.partition,
-                        offset = stored.offset, reason, "a record can never be handled: it is put aside"
-                    );
+                    let tell = || {
+                        tracing::error!(
+                            consumer = self.options.name, topic = %partition.topic, partition = partition.partition,
+                            offset = stored.offset, reason, "a record can never be handled: it is put aside"
+                        );
+                    };
+                    match Message::ids_of(&stored.record) {
+                        Some(ids) => logs::in_scope(ids, tell),
+                        None => tell(),
+                    }
                 }
                 Some(DeadLetter {
                     consumer: self.options.name.to_owned(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
+use telemetry::logs::Ids;
 use uuid::Uuid;
 
 use broker::Record;
@@ -157,6 +158,18 @@ impl Message {
             traceparent: record.headers.get("traceparent").and_then(|v| String::from_utf8(v.to_vec()).ok()),
             data: record.value.clone(),
         })
+    }
+
+    /// What lines of the log about a record have in common, as far as it can be read.
+    pub(crate) fn ids_of(record: &Record) -> Option<Ids> {
+        let text = |name: &str| record.headers.get(name).and_then(|value| std::str::from_utf8(value).ok());
+        let correlation = Uuid::parse_str(text("ce_correlationid")?).ok()?;
+        Some(Ids::new(correlation, text("traceparent")))
+    }
+
+    /// What lines of the log about it have in common.
+    pub fn ids(&self) -> Ids {
+        Ids::new(self.correlation_id, self.traceparent.as_deref())
     }
 
     /// The data as the published type `T`.

@@ -2,6 +2,7 @@
 
 use event_store::Metadata;
 use event_store::clock::Clock;
+use telemetry::logs::Ids;
 use uuid::Uuid;
 
 use crate::message::Message;
@@ -42,6 +43,11 @@ impl Origin {
             actor: format!("service:{}", message.source),
             traceparent: message.traceparent.clone(),
         }
+    }
+
+    /// What lines of the log about it have in common.
+    pub fn ids(&self) -> Ids {
+        Ids::new(self.correlation_id, self.traceparent.as_deref())
     }
 
     /// The metadata of one event recorded now.

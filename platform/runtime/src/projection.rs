@@ -9,10 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use event_store::{Cursor, EventStore, RecordedEvent};
 use sqlx::{PgConnection, PgPool};
+use telemetry::{Kind, Span, Tracer};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
+use crate::measures::Projecting;
 use crate::relay::{LOOK_EVERY, idle};
 
 /// At most so many events a transaction.
@@ -69,15 +72,18 @@ impl ProjectionHandle {
     }
 }
 
-/// Prepares a projection: the handle, and the follower to be run.
+/// Prepares a projection: the handle, and the follower to be run. Metrics name it as one of this service.
 pub fn follow(
+    service: &'static str,
     store: Arc<dyn EventStore>,
     pool: PgPool,
     projection: Arc<dyn Projection>,
 ) -> (ProjectionHandle, Follower) {
     let (sender, at) = watch::channel(Cursor::default());
     let wanted = Arc::new(Notify::new());
-    (ProjectionHandle { at, wanted: Arc::clone(&wanted) }, Follower { store, pool, projection, at: sender, wanted })
+    let measures = Projecting::new(service, projection.name());
+    let handle = ProjectionHandle { at, wanted: Arc::clone(&wanted) };
+    (handle, Follower { store, pool, projection, at: sender, wanted, measures, tracer: Tracer::of(service) })
 }
 
 /// Runs one projection.
@@ -88,6 +94,8 @@ pub struct Follower {
     at: watch::Sender<Cursor>,
     /// Somebody waits for what comes next.
     wanted: Arc<Notify>,
+    measures: Projecting,
+    tracer: Tracer,
 }
 
 impl Follower {
@@ -97,6 +105,7 @@ impl Follower {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.catch_up(&mut known, &shutdown, &mut backoff).await {
                 tracing::warn!(projection = self.projection.name(), %error, "the projection tries again");
+                self.measures.failed();
                 backoff.wait(&shutdown).await;
             }
         }
@@ -115,13 +124,24 @@ impl Follower {
             self.tell_of_others(from, at).await?;
         }
         *known = Some(at);
+        let (mut rebuild, mut rebuilt) = (None, 0);
         while !shutdown.is_cancelled() {
             commits.mark_unchanged();
             let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
+            if at == Cursor::default() && page.events.len() == PAGE_EVENTS_MAX {
+                rebuild = Some(self.rebuild());
+            }
+            rebuilt += i64::try_from(page.events.len()).unwrap_or_default();
+            if page.events.len() < PAGE_EVENTS_MAX
+                && let Some(mut span) = rebuild.take()
+            {
+                span.set("sagashop.events", rebuilt);
+            }
             if let Some(last) = page.events.last() {
-                let to = last.cursor;
+                let (to, passed, began) = (last.cursor, page.events.len(), Instant::now());
                 page.events.retain(|event| self.projection.reads(event));
                 self.commit(at, to, &page.events).await?;
+                self.measures.committed(passed, began.elapsed());
                 self.projection.committed(&page.events);
                 at = to;
                 *known = Some(at);
@@ -140,6 +160,13 @@ impl Follower {
             }
         }
         Ok(())
+    }
+
+    /// What is read anew from the beginning is a trace of its own: it goes on with none of those that its events are of.
+    fn rebuild(&self) -> Span {
+        let mut span = self.tracer.start(Kind::Internal, format!("rebuild {}", self.projection.name()), None);
+        span.set("sagashop.projection", self.projection.name());
+        span
     }
 
     /// What another instance has committed in between: whoever waits in this process waits for that too.

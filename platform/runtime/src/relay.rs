@@ -9,13 +9,19 @@ use std::time::Duration;
 
 use broker::{Broker, Record, TopicPartition, partition_of};
 use event_store::{Cursor, EventStore, RecordedEvent};
+use telemetry::Tracer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
 use crate::failpoint;
+use crate::measures::Relaying;
 use crate::message::{Outgoing, to_record};
+
+mod traces;
+
+use traces::Publishing;
 
 /// Maps a service's private events to published messages: the only place where that is done.
 pub trait Publish: Send + Sync + 'static {
@@ -61,6 +67,8 @@ pub struct Relay {
     publish: Arc<dyn Publish>,
     options: Options,
     owner: Uuid,
+    measures: Relaying,
+    tracer: Tracer,
 }
 
 impl Relay {
@@ -72,7 +80,9 @@ impl Relay {
         options: Options,
         owner: Uuid,
     ) -> Self {
-        Self { store, broker, publish, options, owner }
+        let measures = Relaying::new(options.source);
+        let tracer = Tracer::of(options.source);
+        Self { store, broker, publish, options, owner, measures, tracer }
     }
 
     /// Follows until shutdown. Of several instances one relays, the others stand by.
@@ -83,10 +93,12 @@ impl Relay {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(relay.source = self.options.source, %error, "the relay tries again");
+                    self.measures.failed();
                     backoff.wait(&shutdown).await;
                 }
             }
         }
+        self.measures.leads(false);
         let _ = self.store.release(FOLLOWER, self.owner).await;
     }
 
@@ -115,6 +127,7 @@ impl Relay {
             if let Some(last) = page.events.last() {
                 at = last.cursor;
                 self.forward(&page.events).await?;
+                self.measures.passed(page.events.len());
                 backoff.reset();
             }
             let unsaved = saved.at != at;
@@ -133,7 +146,9 @@ impl Relay {
 
     async fn hold(&self) -> Result<bool, Error> {
         let place = [TopicPartition::new(FOLLOWER, 0)];
-        Ok(!self.store.claim(FOLLOWER, self.owner, &place, self.options.lease).await?.is_empty())
+        let held = !self.store.claim(FOLLOWER, self.owner, &place, self.options.lease).await?.is_empty();
+        self.measures.leads(held);
+        Ok(held)
     }
 
     async fn save(&self, at: Cursor, saved: &mut Saved) -> Result<(), Error> {
@@ -146,18 +161,28 @@ impl Relay {
     /// Publishes the page's messages, each partition's in order, and waits for the acks.
     async fn forward(&self, events: &[RecordedEvent]) -> Result<(), Error> {
         let mut batch: BTreeMap<TopicPartition, Vec<Record>> = BTreeMap::new();
+        let mut traces = Publishing::begin(self.tracer, self.broker.system());
         for event in events {
             for (index, outgoing) in self.publish.publish(event)?.into_iter().enumerate() {
                 let partition = partition_of(&outgoing.key, self.options.partitions);
                 let place = TopicPartition::new(outgoing.topic, partition);
-                batch.entry(place).or_default().push(to_record(event, index, self.options.source, outgoing));
+                let traceparent = traces.message(event, index, &outgoing, partition);
+                let mut record = to_record(event, index, self.options.source, outgoing);
+                if let Some(traceparent) = traceparent {
+                    record.headers.insert("traceparent".to_owned(), traceparent.into());
+                }
+                batch.entry(place).or_default().push(record);
             }
         }
         if batch.is_empty() {
             return Ok(());
         }
+        let counts: Vec<_> = batch.iter().map(|(place, records)| (place.topic.clone(), records.len())).collect();
         failpoint::pass("relay.before_publish");
+        let began = Instant::now();
         self.broker.publish(batch.into_iter().collect()).await?;
+        self.measures.published(counts.iter().map(|(topic, count)| (topic.as_ref(), *count)), began.elapsed());
+        traces.published();
         failpoint::pass("relay.after_publish");
         Ok(())
     }

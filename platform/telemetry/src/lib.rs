@@ -1,16 +1,19 @@
 //! Logs, traces and metrics.
 //!
-//! * [`init`] sets up the process once: JSON lines on standard error and, where a collector is named, spans over OTLP.
-//! * [`traceparent`] and [`set_parent`] carry a trace across HTTP, gRPC, the event store and the broker (W3C Trace Context).
+//! * [`init`] sets up the process once: [`logs`] on standard error and, where a collector is named, spans over OTLP.
+//! * [`trace`] makes spans, and carries their traces across HTTP, gRPC, the event store and the broker (W3C Trace Context).
 //! * [`metrics`] is the process-wide Prometheus registry.
 //!
 //! Nothing here ever waits for the collector: spans go into a bounded queue, and what does not fit is dropped.
 
 mod endpoint;
 mod init;
+mod links;
+pub mod logs;
 pub mod metrics;
-mod propagation;
+pub mod trace;
 
 pub use endpoint::otlp_endpoint;
-pub use init::{Format, Guard, Options, init};
-pub use propagation::{records_spans, set_parent, traceparent};
+pub use init::{Collector, Format, Guard, Options, init};
+pub use links::trace_url;
+pub use trace::{Kind, Span, SpanRef, Tracer, traceparent};

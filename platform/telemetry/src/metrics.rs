@@ -1,15 +1,28 @@
-//! The process-wide Prometheus registry.
+//! The process-wide Prometheus registry, and what each of its metrics is.
 //!
-//! All roles of one process share it, hence each metric that several of them count has a `service` label. Labels are
-//! bounded sets (route patterns, statuses, types), never ids or paths.
+//! A crate declares its metrics as statics ([`Counters`], [`Gauges`], [`Histograms`], …) with their labels and lists them
+//! for `docs/metrics.md`; one is registered when it is first used. All roles of one process share the registry, hence
+//! each metric that several of them count has a `service` label. Labels are bounded sets (route patterns, statuses,
+//! types), never ids or paths.
+//!
+//! Who counts often asks for the series once ([`Metric::with`]) and keeps it: counting is then one atomic operation.
 
-use std::any::Any;
-use std::collections::HashMap;
+mod cache;
+mod circuit;
+mod family;
+mod process;
+mod tokio_runtime;
+
 use std::sync::LazyLock;
 
-use parking_lot::Mutex;
-pub use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use prometheus::{HistogramOpts, Opts, Registry, TextEncoder};
+pub use prometheus::{Counter, Gauge, Histogram, IntCounter, IntGauge};
+use prometheus::{Registry, TextEncoder};
+
+pub use cache::CacheReads;
+pub use circuit::Circuit;
+pub use family::{
+    Counters, Family, FloatCounters, FloatGauges, Gauges, Histograms, Kind, Label, Metric, Series, Values, markdown,
+};
 
 /// Content type of what [`render`] returns.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -17,37 +30,51 @@ pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 /// Bounds for durations in seconds, from half a millisecond to ten seconds.
 pub const SECONDS: &[f64] = &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-type Families = HashMap<String, Box<dyn Any + Send + Sync>>;
+/// Bounds for what takes its time by nature, in seconds: from ten milliseconds to five minutes.
+pub const LONG_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+
+/// Bounds for how many came together.
+pub const SIZES: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0];
+
+/// The role that counts.
+pub const SERVICE: Label = Label::open("service", "the role: `user`, `product`, `order` …");
+
+/// What this crate itself measures: the process, the async runtime, the log.
+pub const FAMILIES: &[&Family] = &[
+    BUILD_INFO.family(),
+    cache::READS.family(),
+    circuit::OPEN.family(),
+    circuit::CALLS.family(),
+    crate::logs::LINES.family(),
+    crate::trace::EXPORTED.family(),
+    crate::trace::DROPPED.family(),
+    tokio_runtime::WORKERS.family(),
+    tokio_runtime::ALIVE_TASKS.family(),
+    tokio_runtime::GLOBAL_QUEUE_DEPTH.family(),
+    tokio_runtime::BUSY_SECONDS.family(),
+    process::CPU_SECONDS.family(),
+    process::RESIDENT_BYTES.family(),
+    process::VIRTUAL_BYTES.family(),
+    process::OPEN_FDS.family(),
+    process::MAX_FDS.family(),
+    process::THREADS.family(),
+    process::START_SECONDS.family(),
+];
+
+static BUILD_INFO: Gauges = Gauges::new(
+    "sagashop_build_info",
+    "Always 1, with the version.",
+    &[Label::open("version", "as `--version` has it")],
+);
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
-static FAMILIES: LazyLock<Mutex<Families>> = LazyLock::new(Mutex::default);
-
-/// The counters of this name: made at the first call, the same ones at each later call.
-///
-/// # Panics
-/// Where the name is no metric name, or stands for another kind of metric: an error of the program.
-pub fn counter_vec(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(name, || IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-/// The gauges of this name; see [`counter_vec`].
-///
-/// # Panics
-/// As [`counter_vec`].
-pub fn gauge_vec(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-    registered(name, || IntGaugeVec::new(Opts::new(name, help), labels))
-}
-
-/// The histograms of this name, with these upper bounds (see [`SECONDS`]); see [`counter_vec`].
-///
-/// # Panics
-/// As [`counter_vec`].
-pub fn histogram_vec(name: &str, help: &str, labels: &[&str], bounds: &[f64]) -> HistogramVec {
-    registered(name, || HistogramVec::new(HistogramOpts::new(name, help).buckets(bounds.to_vec()), labels))
-}
 
 /// All metrics in Prometheus' text format.
 pub fn render() -> String {
+    BUILD_INFO.with(&[env!("CARGO_PKG_VERSION")]).set(1);
+    process::look();
+    tokio_runtime::look();
     let mut text = String::new();
     if let Err(error) = TextEncoder::new().encode_utf8(&REGISTRY.gather(), &mut text) {
         tracing::error!(%error, "metrics could not be rendered");
@@ -55,45 +82,10 @@ pub fn render() -> String {
     text
 }
 
-fn registered<M>(name: &str, make: impl FnOnce() -> prometheus::Result<M>) -> M
-where
-    M: prometheus::core::Collector + Clone + Send + Sync + 'static,
-{
-    let mut families = FAMILIES.lock();
-    if let Some(family) = families.get(name) {
-        return family.downcast_ref::<M>().unwrap_or_else(|| panic!("metric {name} is of another kind")).clone();
-    }
-    let metric = make().unwrap_or_else(|error| panic!("metric {name}: {error}"));
-    REGISTRY.register(Box::new(metric.clone())).unwrap_or_else(|error| panic!("metric {name}: {error}"));
-    families.insert(name.to_owned(), Box::new(metric.clone()));
-    metric
+/// A service as metrics name it: by its role, also where callers know it as `order-service`.
+pub fn role(service: &str) -> &str {
+    service.strip_suffix("-service").unwrap_or(service)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_metric_asked_for_twice_is_one_metric() {
-        counter_vec("test_things_total", "Things.", &["service"]).with_label_values(&["order"]).inc();
-        counter_vec("test_things_total", "Things.", &["service"]).with_label_values(&["order"]).inc();
-        gauge_vec("test_waiting", "Waiting.", &["service"]).with_label_values(&["order"]).set(7);
-        histogram_vec("test_seconds", "Time.", &["service"], SECONDS).with_label_values(&["order"]).observe(0.02);
-        let text = render();
-        for line in [
-            "test_things_total{service=\"order\"} 2",
-            "test_waiting{service=\"order\"} 7",
-            "test_seconds_bucket{service=\"order\",le=\"0.01\"} 0",
-            "test_seconds_bucket{service=\"order\",le=\"0.025\"} 1",
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "another kind")]
-    fn a_name_stands_for_one_kind_of_metric() {
-        counter_vec("test_mixed", "Mixed.", &[]);
-        gauge_vec("test_mixed", "Mixed.", &[]);
-    }
-}
+mod tests;

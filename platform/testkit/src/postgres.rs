@@ -158,6 +158,11 @@ async fn admin() -> Result<PgConnection> {
 }
 
 async fn drop_database(admin: &mut PgConnection, name: &str) -> Result<()> {
+    if !exists(admin, name).await? {
+        return Ok(());
+    }
+    // A service that still runs comes back as soon as it is cut off, and the drop would wait for it.
+    admin.execute(format!(r#"ALTER DATABASE "{name}" ALLOW_CONNECTIONS false"#).as_str()).await?;
     admin.execute(format!(r#"DROP DATABASE IF EXISTS "{name}" WITH (FORCE)"#).as_str()).await?;
     Ok(())
 }
@@ -246,6 +251,32 @@ mod tests {
         drop(one);
         let mut admin = admin().await.unwrap();
         assert!(!exists(&mut admin, &name).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_still_connects_does_not_hold_a_drop_up() {
+        let database = database().await;
+        let options = PgConnectOptions::from_str(&database.url).unwrap();
+        let stubborn = (0..4).map(|_| {
+            let options = options.clone();
+            tokio::spawn(async move {
+                loop {
+                    if let Ok(mut connection) = PgConnection::connect_with(&options).await {
+                        let _ = connection.execute("SELECT pg_sleep(60)").await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+        });
+        let stubborn: Vec<_> = stubborn.collect();
+        sqlx::query("SELECT 1").execute(&database.pool).await.unwrap();
+        let name = database.name.clone();
+        let began = std::time::Instant::now();
+        tokio::task::spawn_blocking(move || drop(database)).await.unwrap();
+        let took = began.elapsed();
+        stubborn.into_iter().for_each(|task| task.abort());
+        assert!(!exists(&mut admin().await.unwrap(), &name).await.unwrap());
+        assert!(took < Duration::from_secs(10), "{took:?}");
     }
 
     #[tokio::test]

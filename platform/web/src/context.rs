@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kernel::UserId;
 use poem::http::{HeaderMap, HeaderValue};
 use poem::{FromRequest, Request, RequestBody};
+use telemetry::logs::{self, Ids};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -17,6 +19,8 @@ use crate::limits::{Allowance, Limits, Refused, scarcer};
 pub const CORRELATION_ID: &str = "x-correlation-id";
 /// The header that carries the request id, in and out.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The header that tells an answer's trace.
+pub const TRACE_ID: &str = "trace-id";
 const TRACEPARENT: &str = "traceparent";
 /// An id of the caller's own making is read up to this length.
 const FOREIGN_ID_BYTES_MAX: usize = 256;
@@ -111,6 +115,11 @@ impl RequestContext {
         }
     }
 
+    /// [`RequestContext::trace_id`] as a header.
+    pub(crate) fn trace_id_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.trace_id()).unwrap_or(HeaderValue::from_static(""))
+    }
+
     /// The request's id as a header.
     pub(crate) fn request_id_header(&self) -> HeaderValue {
         match self.request_id.as_deref().map(HeaderValue::from_str) {
@@ -138,14 +147,11 @@ impl RequestContext {
     }
 
     /// Runs `future` with this as its [`context()`]; tells what was learnt of the caller beside its result.
-    pub(crate) async fn scope<F: Future>(self, limits: Arc<Limits>, future: F) -> (F::Output, Seen) {
+    pub(crate) fn scope<F: Future>(self, limits: Arc<Limits>, future: F) -> impl Future<Output = (F::Output, Seen)> {
+        let ids = Ids::new(self.correlation_id, self.traceparent.as_deref());
         let scope = Scope { context: self, limits, seen: Cell::default() };
-        CURRENT
-            .scope(scope, async {
-                let result = future.await;
-                (result, CURRENT.with(|scope| scope.seen.get()))
-            })
-            .await
+        let seen = future.map(|result| (result, CURRENT.with(|scope| scope.seen.get())));
+        logs::scope(ids, CURRENT.scope(scope, seen))
     }
 }
 

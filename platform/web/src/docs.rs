@@ -10,6 +10,8 @@ use poem::http::Method;
 use poem_openapi::registry::{MetaApi, Registry};
 use poem_openapi::{OpenApi, OpenApiService};
 
+use crate::admin::ProcessApi;
+
 mod common;
 mod schemas;
 
@@ -44,6 +46,11 @@ pub(crate) fn page(document: &str) -> Response {
 /// The OpenAPI document of an API, as JSON: what [`App::openapi`](crate::App::openapi) says of an app of that title,
 /// with nothing behind it that could serve.
 pub fn document<T: OpenApi>(title: &str) -> String {
+    completed(&service((Described::<T>(PhantomData), ProcessApi), title).spec())
+}
+
+/// As [`document`], of an [app without accounts](crate::App::without_accounts).
+pub fn document_without_accounts<T: OpenApi>(title: &str) -> String {
     completed(&service(Described::<T>(PhantomData), title).spec())
 }
 

@@ -11,8 +11,8 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::uri::PathAndQuery;
 use poem::http::{HeaderValue, Method, StatusCode, Uri, header};
 use poem::{Body, Endpoint, Request, Response};
+use telemetry::{Kind, Span, Tracer, trace};
 use tokio::time::Instant;
-use tracing::{Instrument, Span, field};
 
 use crate::auth::TokenVerifier;
 use crate::context::{self, RequestContext, Seen};
@@ -47,6 +47,7 @@ const PREFIX: &str = "/api/v1";
 /// is taken, the handler runs within its time, and whatever went wrong is answered as a [`Problem`].
 pub struct Edge {
     service: &'static str,
+    tracer: Tracer,
     routes: Routes,
     inner: BoxEndpoint<'static, Response>,
     own: OwnAnswers,
@@ -75,6 +76,7 @@ impl Edge {
     ) -> Self {
         Self {
             service,
+            tracer: Tracer::of(telemetry::metrics::role(service)),
             inner,
             own,
             verifier,
@@ -168,7 +170,7 @@ impl Edge {
         }
     }
 
-    /// Runs a request in its scope, and in a span of its own where spans are recorded.
+    /// Runs a request in its scope, and in a span of its own where spans are made.
     async fn scoped(
         &self,
         request: Request,
@@ -177,20 +179,44 @@ impl Edge {
         context: &mut RequestContext,
     ) -> (Response, Seen) {
         let limits = Arc::clone(&self.limits);
-        if !telemetry::records_spans() {
-            return context.clone().scope(limits, self.answer(request, route, context)).await;
-        }
-        let pattern = route.map_or(measures::UNMATCHED, |route| route.pattern.as_str());
-        let span = span(self.service, measures::label(method), pattern, context);
-        telemetry::set_parent(&span, context.traceparent.as_deref());
-        context.traceparent = span.in_scope(telemetry::traceparent).or(context.traceparent.take());
+        let span = self.span(&request, route, method, context);
         let work = context.clone().scope(limits, self.answer(request, route, context));
-        let (response, seen) = work.instrument(span.clone()).await;
-        span.record("http.response.status_code", response.status().as_u16());
+        let (response, seen) = trace::scope(span.clone(), work).await;
+        let mut span = span.map_or_else(Span::none, trace::Current::into_span);
+        span.set("http.response.status_code", i64::from(response.status().as_u16()));
         if response.status().is_server_error() {
-            span.record("otel.status_code", "ERROR");
+            span.fail(response.status().canonical_reason().unwrap_or("error"));
         }
         (response, seen)
+    }
+
+    /// The request's span, with which the caller's trace goes on. Health, metrics and documents are asked too often to
+    /// be told.
+    fn span(
+        &self,
+        request: &Request,
+        route: Option<&Route>,
+        method: usize,
+        context: &mut RequestContext,
+    ) -> Option<trace::Current> {
+        if !self.tracer.is_on() || route.is_some_and(|route| route.own.is_some()) {
+            return None;
+        }
+        let method = measures::label(method);
+        let pattern = route.map(|route| route.pattern.as_str());
+        let name = pattern.map_or_else(|| method.to_owned(), |pattern| format!("{method} {pattern}"));
+        let mut span = self.tracer.resume(Kind::Server, name, context.traceparent.as_deref());
+        if span.is_recorded() {
+            span.set("http.request.method", method);
+            if let Some(pattern) = pattern {
+                span.set("http.route", pattern.to_owned());
+            }
+            span.set("url.path", request.uri().path().to_owned());
+            span.set("url.scheme", if self.options.tls.is_some() { "https" } else { "http" });
+            span.set("correlation.id", context.correlation_id.to_string());
+        }
+        context.traceparent = span.traceparent();
+        span.into_current()
     }
 }
 
@@ -199,6 +225,7 @@ impl Endpoint for Edge {
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let started = Instant::now();
+        let _in_flight = self.measures.begin();
         strip_prefix(&mut request);
         let route = self.routes.find(request.uri().path());
         let method = measures::place(request.method());
@@ -240,20 +267,6 @@ impl OwnAnswers {
             Own::Document => Response::builder().content_type("application/json").body(self.document.clone()),
         }
     }
-}
-
-fn span(service: &'static str, method: &str, pattern: &str, context: &RequestContext) -> Span {
-    tracing::info_span!(
-        "http.request",
-        otel.name = format!("{method} {pattern}"),
-        otel.kind = "server",
-        otel.status_code = field::Empty,
-        service,
-        http.request.method = method,
-        http.route = pattern,
-        http.response.status_code = field::Empty,
-        request.correlation_id = %context.correlation_id,
-    )
 }
 
 /// `/api/v1/orders` is `/orders`; both are known to the shop's clients.

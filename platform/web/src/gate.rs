@@ -8,10 +8,11 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use telemetry::metrics;
+use telemetry::metrics::{self, IntCounter, IntGauge};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
+use crate::measures::{SHED, WAITING};
 use crate::{EdgeOptions, Problem};
 
 /// A queue that has not been empty for this long is a standing one.
@@ -29,16 +30,13 @@ pub(crate) struct Gate {
     started: Instant,
     queue_max: usize,
     patience: Duration,
-    shed: metrics::IntCounter,
+    shed: IntCounter,
+    waits: IntGauge,
 }
 
 impl Gate {
     pub fn new(service: &str, options: &EdgeOptions) -> Self {
-        let shed = metrics::counter_vec(
-            "http_requests_shed_total",
-            "Requests turned away because more was asked for than could be done in time.",
-            &["service"],
-        );
+        let service = &[metrics::role(service)];
         Self {
             slots: Semaphore::new(options.concurrency_max.clamp(1, Semaphore::MAX_PERMITS)),
             long: Semaphore::new(LONG_MAX),
@@ -47,7 +45,8 @@ impl Gate {
             started: Instant::now(),
             queue_max: options.queue_max,
             patience: options.queue_timeout,
-            shed: shed.with_label_values(&[service]),
+            shed: SHED.with(service),
+            waits: WAITING.with(service),
         }
     }
 
@@ -94,6 +93,7 @@ impl<'a> Queued<'a> {
     fn join(gate: &'a Gate) -> Option<Self> {
         let ahead = gate.waiting.fetch_add(1, Ordering::Relaxed);
         let queued = Self(gate);
+        gate.waits.inc();
         if ahead == 0 {
             gate.crowded_since.store(gate.now_ms(), Ordering::Relaxed);
         }
@@ -109,6 +109,7 @@ impl<'a> Queued<'a> {
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
+        self.0.waits.dec();
         if self.0.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.crowded_since.store(0, Ordering::Relaxed);
         }

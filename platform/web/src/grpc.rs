@@ -1,7 +1,7 @@
 //! The gRPC server and client.
 //!
 //! [`routes`] gives a service health and reflection, [`serve`] puts the edge around it: deadlines, limits, metrics, the
-//! access log. [`channel`] and [`request`] call others, with the trace and the time that is left. [`status`] says a
+//! access log. [`channel`], [`request`] and [`traced`] call others, with the trace and the time that is left. [`status`] says a
 //! [`Problem`](crate::Problem) as gRPC does.
 
 use std::convert::Infallible;
@@ -30,13 +30,15 @@ mod status;
 mod timeout;
 
 pub(crate) use client::bearer;
-pub use client::{channel, context, request};
+pub use client::{channel, context, request, trace, traced};
 pub use status::status;
 
 /// A call is answered within this, on either side; a stream begins within it.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A silent connection is asked whether it lives this often, and given up after as long again.
 const KEEPALIVE: Duration = Duration::from_secs(10);
+/// A connection is given up gently at this age, so that new instances get their part of the calls.
+const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 /// Calls in flight on one connection; more wait.
 const STREAMS_MAX: u32 = 1_024;
 
@@ -77,6 +79,7 @@ where
 /// # Errors
 /// The listener fails, or the TLS files cannot be used.
 pub async fn serve(
+    service: &'static str,
     listener: TcpListener,
     routes: Routes,
     options: EdgeOptions,
@@ -93,10 +96,11 @@ pub async fn serve(
     };
     let server = Server::builder()
         .max_concurrent_streams(STREAMS_MAX)
+        .max_connection_age(CONNECTION_AGE_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .http2_max_header_list_size(u32::try_from(options.header_bytes_max).unwrap_or(u32::MAX))
-        .layer(edge::EdgeLayer::new(&options))
+        .layer(edge::EdgeLayer::new(service, &options))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop);
     let overtime = async {

@@ -14,8 +14,9 @@
 //!   wrong has changed, and it may then succeed.
 //! * Two instances of a service that get the same key at once both begin; the key is unique in the database, so only one
 //!   of them commits, and the other one answers with what that one did.
-//! * Answers lie in the service's database as they were sent. One that holds personal data must not be kept: answer such
-//!   a request without its [`Ticket`].
+//! * Answers lie in the service's database as they were sent, unless it has a [`Keeper`]: a service whose answers are
+//!   personal keeps their ciphertext, and a keyed fingerprint of its requests; one that can tell an answer again from its
+//!   events keeps where to look. An answer that holds a secret is not kept at all.
 //!
 //! # In a service
 //!
@@ -47,28 +48,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_store::{Answer, EventStore};
-use futures::FutureExt;
 use parking_lot::Mutex;
 use poem::IntoResponse;
+use uuid::Uuid;
 
 use crate::Problem;
 use crate::auth::Identity;
 
 mod answered;
+mod keeper;
 mod key;
 
 pub use answered::Answered;
+pub use keeper::{Keeper, gone, told_again};
 pub use key::IdempotencyKey;
 
+use keeper::Taken;
 use key::Asked;
 
 /// When whoever comes while the first request is running may come again.
 const IN_USE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The ids of what a request makes derive from this and the request.
+const IDS: Uuid = Uuid::from_u128(0x6f1d_0e0a_3c52_5b8e_8a47_9d1c_55e2_7b03);
 
 /// The keys of one service.
 #[derive(Clone)]
 pub struct Idempotency {
     store: Arc<dyn EventStore>,
+    keeper: Option<Arc<dyn Keeper>>,
     running: Arc<Mutex<HashSet<(String, String)>>>,
 }
 
@@ -98,7 +105,12 @@ struct Running {
 impl Idempotency {
     /// Keys kept in this store.
     pub fn new(store: Arc<dyn EventStore>) -> Self {
-        Self { store, running: Arc::default() }
+        Self { store, keeper: None, running: Arc::default() }
+    }
+
+    /// Keys kept in this store, and answers as this keeper has them.
+    pub fn kept_by(store: Arc<dyn EventStore>, keeper: impl Keeper) -> Self {
+        Self { keeper: Some(Arc::new(keeper)), ..Self::new(store) }
     }
 
     /// Runs `work` unless the request was answered before, and then gives that answer again.
@@ -121,7 +133,11 @@ impl Idempotency {
             Some(caller) => format!("user:{}", caller.user_id),
             None => format!("anonymous:{}", asked.operation),
         };
-        let held = Arc::new(Held { scope, asked: asked.clone() });
+        let mut asked = asked.clone();
+        if let Some(keeper) = &self.keeper {
+            asked.fingerprint = keeper.fingerprint(asked.fingerprint);
+        }
+        let held = Arc::new(Held { scope, asked });
         let _running = self.enter(&held)?;
         if let Some(answer) = self.answer(&held).await? {
             return Ok(Answered::Before(answer));
@@ -165,7 +181,11 @@ impl Idempotency {
                     .kind("idempotency-key-reused", "The idempotency key was used before")
                     .field(key::HEADER, "belongs to another request"))
             }
-            found => Ok(found),
+            Some(answer) => match &self.keeper {
+                Some(keeper) => keeper.recall(answer).await.map(Some),
+                None => Ok(Some(answer)),
+            },
+            None => Ok(None),
         }
     }
 }
@@ -174,16 +194,25 @@ impl Ticket {
     /// What is to be recorded: the response as it will be sent. Its body has to be in memory.
     pub fn answer<R: IntoResponse>(&self, response: impl FnOnce() -> R) -> Option<Answer> {
         let held = self.0.as_deref()?;
-        let (parts, body) = response().into_response().into_parts();
-        let Some(Ok(body)) = body.into_bytes().now_or_never() else {
+        let Some(Taken { status, headers, body }) = keeper::taken(response()) else {
             tracing::error!("an answer that is not in memory cannot be kept under its idempotency key");
             return None;
         };
-        let headers = parts.headers.iter().filter_map(|(name, value)| {
-            let value = value.to_str().ok()?;
-            Some((name.as_str().to_owned(), value.to_owned()))
-        });
-        Some(held.answer(parts.status.as_u16(), headers.collect(), body.to_vec()))
+        Some(held.answer(status, headers, body))
+    }
+
+    /// What a [`Keeper`] will tell the answer of; nothing of the response itself.
+    pub fn note(&self, note: impl FnOnce() -> Vec<u8>) -> Option<Answer> {
+        Some(self.0.as_deref()?.answer(0, Vec::new(), note()))
+    }
+
+    /// The id of the `n`th thing that this request makes: the same whenever the request is sent again. Without a key
+    /// there is none.
+    pub fn id(&self, n: u64) -> Option<Uuid> {
+        let Held { scope, asked } = self.0.as_deref()?;
+        let mut name = key::fingerprint(&[scope.as_bytes(), asked.key.as_bytes(), &asked.fingerprint]).to_vec();
+        name.extend(n.to_be_bytes());
+        Some(Uuid::new_v5(&IDS, &name))
     }
 
     /// As [`Ticket::answer`], for a gRPC message.

@@ -7,7 +7,7 @@
 //! * [`Problem`]: the error of every handler.
 //! * [`RequestContext`]: who asked, in which trace; an extractor, and [`context()`] wherever a request is handled.
 //! * [`auth`]: access tokens, and the extractors [`auth::Bearer`], [`auth::Admin`] and [`auth::OptionalBearer`].
-//! * [`Amount`], [`Line`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
+//! * [`Amount`], [`Formed`], [`Line`], [`Text`], [`Timestamp`]: exact decimals, strings and moments in JSON.
 //! * [`document`]: what an API's OpenAPI document says, without a service behind it.
 //! * [`grpc`]: the gRPC server and client.
 //! * [`idempotency`]: requests that are sent again take effect once.
@@ -50,4 +50,4 @@ pub use retries::RetryBudget;
 pub use rotation::Rotation;
 pub use server::{App, serve, serve_endpoint};
 pub use signature::{SIGNATURE, SIGNATURE_TOLERANCE, SignatureError, WeakSecret, WebhookKey};
-pub use types::{Amount, Line, Text, Timestamp};
+pub use types::{Amount, Form, Formed, Line, Text, Timestamp};

@@ -1,6 +1,7 @@
 //! What the edges of a service are told.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,6 +46,9 @@ pub struct EdgeOptions {
     pub trusted_proxies: Vec<IpNet>,
     /// Serve TLS, with these files.
     pub tls: Option<TlsFiles>,
+    /// Where metrics, health and the log's level are answered too, and nothing else: a port that need not be open to those
+    /// who use the shop.
+    pub admin_listen: Option<SocketAddr>,
     /// Whether answers over 1 KiB are compressed for those who can read it.
     pub compression: bool,
     /// Which requests are logged.
@@ -81,6 +85,7 @@ impl Default for EdgeOptions {
             cors_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             tls: None,
+            admin_listen: None,
             compression: true,
             access_log: AccessLog::default(),
             drain_delay: Duration::ZERO,

@@ -157,8 +157,7 @@ impl Problem {
 
     /// 500: an error of ours. Its cause is logged here, once, under the request's correlation id, and never answered.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        let correlation_id = context().map(|context| context.correlation_id.to_string()).unwrap_or_default();
-        tracing::error!(request.correlation_id = correlation_id, cause = format!("{cause:#}"), "request failed");
+        tracing::error!(cause = format!("{cause:#}"), "request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", INTERNAL)
     }
 
@@ -263,7 +262,11 @@ impl Problem {
         if let Some(context) = context() {
             body.insert("instance".into(), format!("urn:uuid:{}", context.correlation_id).into());
             body.insert("correlation_id".into(), context.correlation_id.to_string().into());
-            body.insert("trace_id".into(), context.trace_id().into());
+            let trace_id = context.trace_id();
+            if let Some(url) = telemetry::trace_url(&trace_id) {
+                body.insert("trace_url".into(), url.into());
+            }
+            body.insert("trace_id".into(), trace_id.into());
             let request_id =
                 context.request_id.as_deref().map_or_else(|| context.correlation_id.to_string(), str::to_owned);
             body.insert("request_id".into(), request_id.into());
@@ -362,6 +365,9 @@ struct Document {
     request_id: String,
     /// The trace that the request belongs to.
     trace_id: String,
+    /// Where that trace can be looked at.
+    #[oai(skip_serializing_if_is_none)]
+    trace_url: Option<String>,
 }
 
 impl ApiResponse for Problem {

@@ -8,6 +8,7 @@ use poem::{EndpointExt, IntoEndpoint, Response};
 use poem_openapi::OpenApi;
 use serde_json::Value;
 
+use crate::admin::ProcessApi;
 use crate::auth::TokenVerifier;
 use crate::edge::{Edge, OwnAnswers};
 use crate::health::Health;
@@ -17,6 +18,7 @@ use crate::{EdgeOptions, docs};
 mod connection;
 mod files;
 mod listen;
+mod process;
 mod tls;
 mod watched;
 
@@ -42,6 +44,11 @@ pub struct App {
 impl App {
     /// The app of a service, named as callers know it: `order-service`.
     pub fn new<T: OpenApi + 'static>(service: &'static str, title: &str, api: T) -> Self {
+        Self::without_accounts(service, title, (api, ProcessApi))
+    }
+
+    /// The app of a service that knows no access tokens, and so no administrators.
+    pub fn without_accounts<T: OpenApi + 'static>(service: &'static str, title: &str, api: T) -> Self {
         let api = docs::service(api, title);
         let document = docs::completed(&api.spec());
         Self {

@@ -9,9 +9,13 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::{Number, Value};
 
+mod formed;
+pub(crate) mod line;
 mod text;
 mod timestamp;
 
+pub use formed::{Form, Formed};
+pub use line::Line;
 pub use text::Text;
 pub use timestamp::Timestamp;
 

@@ -1,7 +1,5 @@
 //! Messages in: what concerns a customer becomes a notification for each channel.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use domain::Reason;
 use domain::notification::{Channel, Command, Event, Letter, Notification, Status};
@@ -10,30 +8,24 @@ use event_schemas::order::{OrderCancelled, OrderConfirmed, OrderCreated};
 use event_schemas::payment::{PaymentFailed, PaymentRefunded, PaymentSuccess};
 use event_schemas::user::UserRegistered;
 use kernel::{Currency, Money, OrderId, UserId, WebhookId};
-use parking_lot::Mutex;
-use runtime::Handler;
 use runtime::message::{self, Message};
+use runtime::{Handler, Origin};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::commands::{Queued, Story};
 use crate::webhooks::Subscribers;
 use crate::worker::Fresh;
 
-/// Stories kept between a message's reading and its commit, twice as many at most: more than a batch holds.
-const STORIES_MAX: usize = 4_000;
-
 /// Queues notifications, and hands them to the workers once they are committed.
 pub(crate) struct Customers {
     channels: Vec<(Channel, mpsc::Sender<Fresh>)>,
     subscribers: Option<Subscribers>,
-    stories: Mutex<Stories>,
 }
 
 impl Customers {
     /// For these channels and their workers, and the webhooks.
     pub(crate) fn new(channels: Vec<(Channel, mpsc::Sender<Fresh>)>, subscribers: Option<Subscribers>) -> Self {
-        Self { channels, subscribers, stories: Mutex::default() }
+        Self { channels, subscribers }
     }
 
     /// Each way that news of this kind goes.
@@ -57,11 +49,6 @@ impl Handler for Customers {
 
     fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Vec<(String, Command)>, message::Error> {
         let Some(news) = news(message)? else { return Ok(Vec::new()) };
-        self.stories.lock().put(Story {
-            message_id: message.id,
-            correlation_id: message.correlation_id,
-            traceparent: message.traceparent.clone(),
-        });
         let queue = |(channel, webhook_id)| {
             let letter = Letter {
                 channel,
@@ -79,7 +66,13 @@ impl Handler for Customers {
         Ok(self.ways(&message.message_type).into_iter().map(queue).collect())
     }
 
-    fn committed(&self, _: &str, state: &Notification, events: &[Event]) {
+    fn describe(&self, _: &str, command: &Command, span: &mut telemetry::Span) {
+        if let Command::Queue { letter: Letter { order_id: Some(order_id), .. }, .. } = command {
+            span.set_with("order.id", || order_id.to_string());
+        }
+    }
+
+    fn committed(&self, _: &str, state: &Notification, events: &[Event], origin: &Origin) {
         // Only the first event of a stream is decided here; results are recorded by the workers.
         let ([Event::NotificationQueued { notification_id, message_id, at, .. }], Notification::Known(known)) =
             (events, state)
@@ -87,8 +80,7 @@ impl Handler for Customers {
             return;
         };
         let worker = self.channels.iter().find(|(of, _)| *of == known.letter.channel).map(|(_, worker)| worker);
-        let story = self.stories.lock().get(message_id);
-        if let (Some(worker), Some(story)) = (worker, story) {
+        if let Some(worker) = worker {
             // One that finds no place is found by the sweep.
             let _ = worker.try_send(Fresh::new(Queued {
                 id: *notification_id,
@@ -98,7 +90,11 @@ impl Handler for Customers {
                 attempts: 0,
                 failed_attempts: 0,
                 sequence: 1,
-                story,
+                story: Story {
+                    message_id: *message_id,
+                    correlation_id: origin.correlation_id,
+                    traceparent: origin.traceparent.clone(),
+                },
             }));
         }
     }
@@ -167,24 +163,4 @@ fn news(message: &Message) -> Result<Option<News>, message::Error> {
         other if event_schemas::Entry::named(other).is_some() => return Ok(None),
         other => return Err(message::Error::UnknownType(other.to_owned())),
     }))
-}
-
-/// The stories of messages in hand, by message, in two generations: when the young one is full the old one goes.
-#[derive(Default)]
-struct Stories {
-    young: HashMap<Uuid, Story>,
-    old: HashMap<Uuid, Story>,
-}
-
-impl Stories {
-    fn put(&mut self, story: Story) {
-        if self.young.len() >= STORIES_MAX {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(story.message_id, story);
-    }
-
-    fn get(&self, message_id: &Uuid) -> Option<Story> {
-        self.young.get(message_id).or_else(|| self.old.get(message_id)).cloned()
-    }
 }

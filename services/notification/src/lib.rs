@@ -15,6 +15,7 @@ pub mod channel;
 mod commands;
 mod config;
 mod consumer;
+pub mod measures;
 mod projection;
 mod queries;
 mod rest;
@@ -74,6 +75,8 @@ impl Service {
     ) -> anyhow::Result<Self> {
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let mut host = Host::new("notification", deps);
+        measures::init();
+        host.observe(measures::look);
         let commands = Arc::new(host.commands());
         let mut workers = Vec::new();
         for channel in channels {

@@ -12,13 +12,15 @@ use domain::notification::{self, Command, Failure, Skip};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kernel::NotificationId;
-use telemetry::metrics::IntCounterVec;
+use telemetry::logs::{self, Ids};
+use telemetry::{Kind, Tracer, trace};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, Notice, Unsent};
 use crate::commands::{Queued, Results};
+use crate::measures;
 
 mod hands;
 mod patience;
@@ -106,32 +108,12 @@ pub(crate) struct Sender {
     channel: Arc<dyn Channel>,
     results: Results,
     retry: Retry,
-    measures: Measures,
-}
-
-struct Measures {
-    sent: IntCounterVec,
-    attempts_failed: IntCounterVec,
-    ended_unsent: IntCounterVec,
+    tracer: Tracer,
 }
 
 impl Sender {
     pub(crate) fn new(channel: Arc<dyn Channel>, results: Results, retry: Retry) -> Self {
-        let counter = telemetry::metrics::counter_vec;
-        let measures = Measures {
-            sent: counter("notifications_sent_total", "Notifications sent.", &["event_type"]),
-            attempts_failed: counter(
-                "notification_attempts_failed_total",
-                "Attempts at a notification that failed.",
-                &["channel", "failure"],
-            ),
-            ended_unsent: counter(
-                "notifications_unsent_total",
-                "Notifications that ended unsent: failed for good, or skipped.",
-                &["channel", "status"],
-            ),
-        };
-        Self { channel, results, retry, measures }
+        Self { channel, results, retry, tracer: Tracer::of("notification") }
     }
 
     fn patience(&self) -> Patience {
@@ -140,12 +122,45 @@ impl Sender {
 
     /// One attempt, recorded.
     async fn attempt(&self, queued: Queued) -> NotificationId {
+        let ids = Ids::new(queued.story.correlation_id, queued.story.traceparent.as_deref());
+        logs::scope(ids, self.attempt_within(queued)).await
+    }
+
+    async fn attempt_within(&self, mut queued: Queued) -> NotificationId {
         let id = queued.id;
+        let span = self.span(&queued);
         let notice = Notice { id, letter: &queued.letter, queued_at: queued.queued_at };
-        let sent = tokio::time::timeout(self.patience().sends_max, self.send(notice)).await;
-        let result = self.result(&queued, sent.unwrap_or(Err(Failure::TimedOut.into())));
+        let sending = tokio::time::timeout(self.patience().sends_max, self.send(notice));
+        let sent = trace::scope(span.clone(), sending).await.unwrap_or(Err(Failure::TimedOut.into()));
+        if let Some(current) = span {
+            queued.story.traceparent = Some(current.at().traceparent());
+            let mut span = current.into_span();
+            if let Err(Unsent::Failed { failure, .. }) = &sent {
+                span.set("error.type", failure.as_str());
+                span.fail(failure.as_str());
+            }
+        }
+        let result = self.result(&queued, sent);
         self.results.record(queued, result).await;
         id
+    }
+
+    /// The span of an attempt, in the trace of what it tells of.
+    fn span(&self, queued: &Queued) -> Option<trace::Current> {
+        if !self.tracer.is_on() {
+            return None;
+        }
+        let channel = self.channel.kind().as_str();
+        let name = format!("send {channel}");
+        let mut span = self.tracer.resume(Kind::Client, name, queued.story.traceparent.as_deref());
+        span.set("notification.channel", channel);
+        span.set("notification.template", queued.template());
+        span.set("notification.attempt", i64::from(queued.attempts) + 1);
+        span.set_with("notification.id", || queued.id.to_string());
+        if let Some(order_id) = queued.letter.order_id {
+            span.set_with("order.id", || order_id.to_string());
+        }
+        span.into_current()
     }
 
     async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
@@ -158,24 +173,22 @@ impl Sender {
 
     /// What is to be recorded of an attempt.
     fn result(&self, queued: &Queued, sent: Result<(), Unsent>) -> Command {
-        let (at, channel) = (self.results.now(), self.channel.kind().as_str());
+        let (at, kind) = (self.results.now(), self.channel.kind());
+        let channel = kind.as_str();
         let (failure, code) = match sent {
             Ok(()) => {
-                self.measures.sent.with_label_values(&[queued.template()]).inc();
+                measures::sent(queued.template(), kind, queued.queued_at, at);
                 return Command::RecordSent { at };
             }
             Err(Unsent::Skip(why)) => {
-                self.measures.ended_unsent.with_label_values(&[channel, "skipped"]).inc();
+                measures::skipped(kind);
                 tracing::info!(notification.id = %queued.id, channel, why = why.as_str(), "a notification is skipped");
                 return Command::Skip { why, at };
             }
             Err(Unsent::Failed { failure, code }) => (failure, code),
         };
-        self.measures.attempts_failed.with_label_values(&[channel, failure.as_str()]).inc();
         let next_attempt_at = self.retry.next(failure, queued.failed_attempts, at, rand::random());
-        if next_attempt_at.is_none() {
-            self.measures.ended_unsent.with_label_values(&[channel, "failed"]).inc();
-        }
+        measures::failed(kind, failure, next_attempt_at.is_none());
         tracing::warn!(
             notification.id = %queued.id, channel, failure = failure.as_str(), code,
             attempt = queued.attempts + 1, again = next_attempt_at.is_some(),

@@ -1,6 +1,6 @@
 //! The product service as it is seen from here: prices and availability, over gRPC.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::order::OrderLine;
@@ -9,7 +9,7 @@ use proto::product::product_service_client::ProductServiceClient;
 use proto::product::{QuoteLine, QuoteRequest, QuotedLine};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
-use web::RequestContext;
+use web::{RequestContext, RetryBudget};
 
 use crate::Config;
 use crate::error::Error;
@@ -18,6 +18,8 @@ mod breaker;
 
 use breaker::{Breaker, Failure};
 
+/// How traces name the call.
+const QUOTE: &str = "product.ProductService/Quote";
 /// Connections, used in turn: one HTTP/2 connection is one task, and so one core at most.
 const CHANNELS: usize = 2;
 /// One asking is answered within this.
@@ -26,6 +28,10 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 const WITHIN: Duration = Duration::from_secs(2);
 /// Before the second asking.
 const RETRY_PAUSE: Duration = Duration::from_millis(25);
+
+/// One retry for so many good answers, and so many saved at most.
+const ANSWERS_A_RETRY: u32 = 10;
+const RETRIES_MAX: u32 = 10;
 
 /// Asks the product service.
 pub(crate) struct Catalogue {
@@ -60,7 +66,7 @@ impl Catalogue {
         Ok(Self {
             clients: (0..CHANNELS).map(connect).collect::<anyhow::Result<_>>()?,
             turn: AtomicUsize::new(0),
-            retries: RetryBudget::default(),
+            retries: RetryBudget::new(ANSWERS_A_RETRY, RETRIES_MAX),
             breaker: Breaker::new(),
             currency: config.currency,
         })
@@ -117,12 +123,12 @@ impl Catalogue {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.clients.len();
         let mut client = self.clients[turn].clone();
-        let mut call = web::grpc::request(request.clone(), context, None);
-        call.set_timeout(timeout);
-        let call = async {
+        let call = web::grpc::traced(QUOTE, async {
+            let mut call = web::grpc::request(request.clone(), context, None);
+            call.set_timeout(timeout);
             let answer = tokio::time::timeout(timeout, client.quote(call)).await;
             Ok(answer.map_err(|_| late())??.into_inner().lines)
-        };
+        });
         // A caller in a hurry says nothing about the product service.
         let hurried = timeout < TRY_TIMEOUT;
         let fails = |status: &Status| passes(status.code()) && !(hurried && out_of_time(status.code()));
@@ -146,7 +152,7 @@ impl Catalogue {
 
 /// Whether a status may be another one soon; asking for a quote changes nothing, so it can always be repeated. Broken
 /// connections come as `Unknown`, `Cancelled` or `Internal`.
-fn passes(code: Code) -> bool {
+pub(crate) fn passes(code: Code) -> bool {
     matches!(
         code,
         Code::Unavailable
@@ -161,45 +167,4 @@ fn passes(code: Code) -> bool {
 
 fn out_of_time(code: Code) -> bool {
     matches!(code, Code::DeadlineExceeded | Code::Cancelled)
-}
-
-/// One retry for ten good answers, and ten saved at most: retries must not double the load on a service that fails
-/// because of it.
-struct RetryBudget(AtomicI64);
-
-impl RetryBudget {
-    const RETRY: i64 = 10;
-    const MAX: i64 = 10 * Self::RETRY;
-
-    fn deposit(&self) {
-        let _ =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| (left < Self::MAX).then_some(left + 1));
-    }
-
-    fn withdraw(&self) -> bool {
-        let spend = |left| (left >= Self::RETRY).then_some(left - Self::RETRY);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, spend).is_ok()
-    }
-}
-
-impl Default for RetryBudget {
-    fn default() -> Self {
-        Self(AtomicI64::new(Self::MAX))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_are_earned() {
-        let budget = RetryBudget::default();
-        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 10);
-        (0..19).for_each(|_| budget.deposit());
-        assert!(budget.withdraw());
-        assert!(!budget.withdraw());
-        (0..1_000).for_each(|_| budget.deposit());
-        assert_eq!((0..100).filter(|_| budget.withdraw()).count(), 10);
-    }
 }

@@ -14,8 +14,10 @@ use uuid::Uuid;
 use web::RequestContext;
 use web::auth::Identity;
 
+use crate::addresses::Addresses;
 use crate::catalogue::Catalogue;
 use crate::error::{Error, Fault};
+use crate::measures;
 use crate::projection::Progress;
 
 /// An order as somebody asks for it, checked as far as that can be done without the catalogue.
@@ -110,18 +112,27 @@ pub(crate) fn own(user_id: Option<Uuid>, caller: &Identity) -> Result<(), Error>
 pub(crate) struct Orders {
     commands: Commands,
     catalogue: Catalogue,
+    addresses: Option<Addresses>,
     progress: Arc<Progress>,
 }
 
 impl Orders {
-    pub fn new(commands: Commands, catalogue: Catalogue, progress: Arc<Progress>) -> Self {
-        Self { commands, catalogue, progress }
+    pub fn new(
+        commands: Commands,
+        catalogue: Catalogue,
+        addresses: Option<Addresses>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self { commands, catalogue, addresses, progress }
     }
 
     /// Places an order at the catalogue's present prices. Returns once it is durable.
     pub async fn place(&self, wanted: Wanted, by: By<'_>, answering: Answering<'_>) -> Result<Placed, Error> {
-        let lines = self.priced(&wanted, by).await?;
+        let (lines, ()) = tokio::try_join!(self.priced(&wanted, by), self.deliverable(&wanted, by))?;
         let order_id = OrderId(self.commands.clock().new_id());
+        if let Some(request) = telemetry::trace::current_span() {
+            request.with(|span| span.set("order.id", order_id.to_string()));
+        }
         let command = Command::Place {
             order_id,
             user_id: by.caller.user_id,
@@ -132,7 +143,9 @@ impl Orders {
         };
         let (id, origin) = (order_id.to_string(), self.origin(by));
         let answering = |order: &Order, _: u64| answer(order, answering);
-        self.placed(self.commands.create_answered::<Order>(&id, &origin, command, &answering).await?)
+        let executed = self.commands.create_answered::<Order>(&id, &origin, command, &answering).await?;
+        measures::placed();
+        self.placed(executed)
     }
 
     /// Asks for the order's cancellation. Whether it still comes in time, the saga decides. The read model knows of it
@@ -155,6 +168,15 @@ impl Orders {
         let order = self.placed(executed)?;
         self.progress.caught_up().await;
         Ok(order)
+    }
+
+    /// Refuses what would go to another's address. Where the user service is away the order waits for it, as it does for
+    /// the product service: a parcel that went astray does not come back.
+    async fn deliverable(&self, wanted: &Wanted, by: By<'_>) -> Result<(), Error> {
+        match (&self.addresses, wanted.address_id) {
+            (Some(addresses), Some(id)) => addresses.check(by.caller.user_id, id, by.context, by.deadline).await,
+            _ => Ok(()),
+        }
     }
 
     /// The lines with their prices, if all of them can be had.

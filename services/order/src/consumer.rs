@@ -1,10 +1,12 @@
 //! The orchestrator's commands to orders.
 
 use chrono::{DateTime, Utc};
-use domain::order::{Command, Order};
+use domain::order::{Command, Event, Order};
 use event_schemas::Published;
 use event_schemas::commands::{CancelOrder, ConfirmOrder};
-use runtime::{Handler, Message, message};
+use runtime::{Handler, Message, Origin, message};
+
+use crate::measures;
 
 /// Handles the topic `order_commands`.
 pub(crate) struct FulfilmentCommands;
@@ -24,5 +26,13 @@ impl Handler for FulfilmentCommands {
             }
             _ => Vec::new(),
         })
+    }
+
+    fn committed(&self, _: &str, order: &Order, events: &[Event], _: &Origin) {
+        measures::recorded(order, events);
+    }
+
+    fn describe(&self, id: &str, _: &Command, span: &mut telemetry::Span) {
+        span.set_with("order.id", || id.to_owned());
     }
 }

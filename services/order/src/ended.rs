@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::order::{OrderStatus, Placed};
 use kernel::OrderId;
+use telemetry::metrics::CacheReads;
 
 /// Orders kept in the process.
 const ORDERS_MAX: u64 = 10_000;
@@ -17,12 +18,13 @@ pub(crate) struct Ended {
     orders: moka::sync::Cache<OrderId, Arc<Placed>>,
     /// Rises with each change: an order read before one is not kept after it.
     changes: AtomicU64,
+    reads: CacheReads,
 }
 
 impl Default for Ended {
     fn default() -> Self {
         let orders = moka::sync::Cache::builder().max_capacity(ORDERS_MAX).time_to_live(LIFETIME).build();
-        Self { orders, changes: AtomicU64::new(0) }
+        Self { orders, changes: AtomicU64::new(0), reads: CacheReads::new("order", "ended_orders") }
     }
 }
 
@@ -34,8 +36,10 @@ impl Ended {
         read: impl Future<Output = Result<Option<Placed>, E>>,
     ) -> Result<Option<Arc<Placed>>, E> {
         if let Some(order) = self.orders.get(&id) {
+            self.reads.hit();
             return Ok(Some(order));
         }
+        self.reads.miss();
         let changes = self.changes.load(Ordering::SeqCst);
         let Some(order) = read.await?.map(Arc::new) else { return Ok(None) };
         if order.status != OrderStatus::Pending {

@@ -40,6 +40,12 @@ pub(crate) enum Error {
     /// The product service answers what it never should.
     #[error("the product service's answer makes no sense: {0}")]
     CatalogueConfused(String),
+    /// The user service does not answer.
+    #[error("the user service does not answer: {0}")]
+    AddressesAway(String),
+    /// The user service answers what it never should.
+    #[error("the user service's answer makes no sense: {0}")]
+    AddressesConfused(String),
     /// Administrators only.
     #[error("only administrators may see others' orders")]
     NotYours,
@@ -100,6 +106,10 @@ impl From<Error> for Problem {
                 tracing::warn!(cause, "the product service does not answer");
                 Self::unavailable("Product service unavailable", RETRY_AFTER)
             }
+            Error::AddressesAway(cause) => {
+                tracing::warn!(cause, "the user service does not answer");
+                Self::unavailable("Addresses cannot be looked up at present", RETRY_AFTER)
+            }
             Error::NotYours => Self::forbidden("Only administrators may see others' orders"),
             Error::TooManyStreamsOfUser(_) => Self::too_many_requests(sentence, RETRY_AFTER),
             Error::TooManyStreams => Self::unavailable("Too many orders are being watched at present", RETRY_AFTER),
@@ -107,7 +117,10 @@ impl From<Error> for Problem {
             Error::Conflict => Self::conflict("The order is being changed by others: try again"),
             Error::Store(event_store::Error::Unavailable(cause)) => away(&cause),
             Error::ReadModel(error) if passes(&error) => away(&error),
-            error @ (Error::CatalogueConfused(_) | Error::Store(_) | Error::ReadModel(_)) => Self::internal(error),
+            error @ (Error::CatalogueConfused(_)
+            | Error::AddressesConfused(_)
+            | Error::Store(_)
+            | Error::ReadModel(_)) => Self::internal(error),
         }
     }
 }

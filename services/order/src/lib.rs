@@ -4,7 +4,8 @@
 //! becomes of the order afterwards, the orchestrator's saga decides; its commands arrive over the broker.
 //!
 //! * `rest`, `grpc`: the two edges; they only translate.
-//! * `commands`: placing and cancelling; `catalogue`: the product service as it is seen from here.
+//! * `commands`: placing and cancelling; `catalogue`: the product service as it is seen from here;
+//!   `addresses`: the user service.
 //! * `queries`: reading, over the read model that `projection` keeps; `timeline`: an order's history; `watch`: the same
 //!   as it happens; `waiters`: who waits for something to happen; `ended`: orders
 //!   that are over, as they were read a moment ago.
@@ -16,6 +17,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use web::auth::TokenVerifier;
 
+mod addresses;
 mod catalogue;
 mod commands;
 mod config;
@@ -23,6 +25,7 @@ mod consumer;
 mod ended;
 mod error;
 mod grpc;
+pub mod measures;
 mod projection;
 mod publish;
 mod queries;
@@ -35,6 +38,7 @@ pub use config::Config;
 pub use publish::OrderMessages as Publisher;
 pub use rest::openapi;
 
+use addresses::Addresses;
 use catalogue::Catalogue;
 use commands::Orders;
 use consumer::FulfilmentCommands;
@@ -73,9 +77,11 @@ impl Service {
     ) -> anyhow::Result<Self> {
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let catalogue = Catalogue::new(&config).context("the product service's address")?;
+        let addresses = Addresses::new(&config).context("the user service")?;
         let (pool, shutdown) = (deps.pool.clone(), deps.shutdown.clone());
 
         let mut host = runtime::Host::new("order", deps);
+        measures::init();
         host.relay(OrderMessages);
         host.consumer("order", &[event_schemas::topics::ORDER_COMMANDS], Arc::new(FulfilmentCommands));
         let waiters = Arc::new(Waiters::default());
@@ -83,7 +89,7 @@ impl Service {
         let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters), Arc::clone(&ended))));
 
         let progress = Arc::new(Progress::new(rows));
-        let orders = Arc::new(Orders::new(host.commands(), catalogue, Arc::clone(&progress)));
+        let orders = Arc::new(Orders::new(host.commands(), catalogue, addresses, Arc::clone(&progress)));
         let watches = Arc::new(Watches::new(host.store(), Arc::clone(&waiters), shutdown.clone()));
         let queries = Arc::new(Queries::new(
             pool.clone(),
@@ -107,7 +113,7 @@ impl Service {
         });
         if let Some(listener) = listeners.grpc {
             host.spawn("gRPC server", async move {
-                if let Err(error) = web::grpc::serve(listener, grpc, config.edge, shutdown).await {
+                if let Err(error) = web::grpc::serve("order", listener, grpc, config.edge, shutdown).await {
                     tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
                 }
             });

@@ -22,6 +22,7 @@ use crate::watch::Watches;
 mod bodies;
 mod optional;
 mod stream;
+mod token;
 
 use bodies::{CancelOrder, CreateOrder, Happening, Order, OrderPage, Status};
 use optional::OptionalJson;
@@ -171,6 +172,7 @@ impl Api {
         /// The order.
         id: Path<Uuid>,
         /// Such as `5s` or `500ms`; 30 s at most.
+        #[oai(validator(pattern = "^(([0-9]|[12][0-9]|30)s|([0-9]{1,4}|[12][0-9]{4}|30000)ms)$"))]
         wait: Query<Option<String>>,
     ) -> Result<Json<Order>, Problem> {
         let id = OrderId(id.0);

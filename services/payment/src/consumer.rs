@@ -5,8 +5,8 @@ use domain::payment::{Command, Event, Payment};
 use event_schemas::Published;
 use event_schemas::commands::{ChargePayment, RefundPayment};
 use kernel::PaymentId;
-use runtime::Handler;
 use runtime::message::{self, Message};
+use runtime::{Handler, Origin};
 use tokio::sync::mpsc;
 
 use crate::job::Job;
@@ -44,11 +44,18 @@ impl Handler for PaymentCommands {
         Ok(vec![(PaymentId::of_order(order_id).to_string(), command)])
     }
 
-    fn committed(&self, id: &str, payment: &Payment, events: &[Event]) {
+    fn describe(&self, id: &str, command: &Command, span: &mut telemetry::Span) {
+        span.set_with("payment.id", || id.to_owned());
+        if let Command::Charge { order_id, .. } | Command::Refund { order_id, .. } = command {
+            span.set_with("order.id", || order_id.to_string());
+        }
+    }
+
+    fn committed(&self, id: &str, payment: &Payment, events: &[Event], origin: &Origin) {
         measures::recorded(events);
         let Ok(payment_id) = id.parse() else { return };
         if let Some(job) = Job::newly_asked(payment_id, payment, events)
-            && self.jobs.try_send(job).is_err()
+            && self.jobs.try_send(job.within(Some(origin.correlation_id), origin.traceparent.clone())).is_err()
         {
             // The partition must not wait for the provider: the sweep finds it.
             tracing::debug!(payment.id = id, "too much is waiting for the provider already");

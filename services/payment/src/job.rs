@@ -2,6 +2,8 @@
 
 use domain::payment::{Event, Payment, Stage};
 use kernel::PaymentId;
+use telemetry::logs::Ids;
+use uuid::Uuid;
 
 use crate::provider::{ChargeRequest, RefundRequest};
 
@@ -12,6 +14,10 @@ pub(crate) struct Job {
     pub(crate) ask: Ask,
     /// It may have been sent before: the provider is asked by key first.
     pub(crate) maybe_sent: bool,
+    /// Where it goes on from.
+    pub(crate) traceparent: Option<String>,
+    /// The story that it belongs to.
+    pub(crate) correlation_id: Option<Uuid>,
 }
 
 /// The request.
@@ -44,13 +50,24 @@ impl Job {
             | Stage::RefundFailed { .. }
             | Stage::Refunded { .. } => return None,
         };
-        Some(Self { payment_id, ask, maybe_sent })
+        Some(Self { payment_id, ask, maybe_sent, traceparent: None, correlation_id: None })
     }
 
     /// What these events, just recorded, newly ask of the provider; `payment` is the state after them.
     pub(crate) fn newly_asked(payment_id: PaymentId, payment: &Payment, events: &[Event]) -> Option<Self> {
         let asks = |event: &Event| matches!(event, Event::ChargeRequested { .. } | Event::RefundRequested { .. });
         if events.iter().any(asks) { Self::outstanding(payment_id, payment, false) } else { None }
+    }
+
+    /// As part of this story and its trace.
+    #[must_use]
+    pub(crate) fn within(self, correlation_id: Option<Uuid>, traceparent: Option<String>) -> Self {
+        Self { correlation_id, traceparent, ..self }
+    }
+
+    /// What lines of the log about it have in common.
+    pub(crate) fn ids(&self) -> Option<Ids> {
+        self.correlation_id.map(|story| Ids::new(story, self.traceparent.as_deref()))
     }
 
     /// The idempotency key.

@@ -22,7 +22,7 @@ use web::auth::TokenVerifier;
 mod config;
 mod consumer;
 mod job;
-mod measures;
+pub mod measures;
 mod notices;
 mod projection;
 pub mod provider;
@@ -30,7 +30,6 @@ mod publish;
 mod queries;
 mod recorder;
 mod rest;
-mod retries;
 mod sweep;
 mod worker;
 
@@ -102,6 +101,7 @@ impl Service {
     ) -> anyhow::Result<Self> {
         ensure!(config.concurrency_max > 0, "at least one call to the provider must be allowed at once");
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
+        measures::init();
         let mut host = Host::new("payment", deps);
         let (jobs, queue) = mpsc::channel(worker::QUEUE_MAX);
         host.relay(publish::Publisher);

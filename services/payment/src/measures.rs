@@ -4,21 +4,54 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use domain::payment::Event;
-use telemetry::metrics::{HistogramVec, IntCounterVec, IntGaugeVec, SECONDS, counter_vec, gauge_vec, histogram_vec};
+use telemetry::metrics::{Circuit, Counters, Family, Gauges, Histograms, Label, SECONDS};
 
-static PROCESSED: LazyLock<IntCounterVec> =
-    LazyLock::new(|| counter_vec("payment_processed_total", "Payments by how they ended", &["status"]));
-static CALLS: LazyLock<HistogramVec> = LazyLock::new(|| {
-    let help = "How long calls to the payment provider took, by how they ended";
-    histogram_vec("payment_provider_call_seconds", help, &["provider", "call", "result"], SECONDS)
-});
-static WAITING: LazyLock<IntGaugeVec> =
-    LazyLock::new(|| gauge_vec("payment_requests_underway", "Requests to the provider that have no result yet", &[]));
-static RESTING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    gauge_vec("payment_provider_circuit_open", "1 while the provider is left alone because it failed too often", &[])
-});
-static WEBHOOKS: LazyLock<IntCounterVec> =
-    LazyLock::new(|| counter_vec("payment_webhooks_total", "Webhooks by what came of them", &["result"]));
+const STATUSES: &[&str] = &["success", "failed", "voided", "refunded", "refund_failed"];
+
+static PROCESSED: Counters =
+    Counters::new("payment_processed_total", "Payments by how they ended.", &[Label::one_of("status", STATUSES)]);
+static CALLS: Histograms = Histograms::new(
+    "payment_provider_call_seconds",
+    "Time of one call to the payment provider, by how it ended.",
+    &[
+        Label::one_of("provider", &["simulated", "http"]),
+        Label::one_of("call", &["charge", "refund", "find"]),
+        Label::one_of("result", &["answered", "unavailable", "resting", "timeout", "failed", "confused"]),
+    ],
+    SECONDS,
+);
+static UNDERWAY: Gauges =
+    Gauges::new("payment_requests_underway", "Requests to the provider that have no result yet.", &[]);
+static ASKED_AGAIN: Counters = Counters::new(
+    "payment_asked_again_total",
+    "Calls to the provider whose result is not known: it is asked again.",
+    &[],
+);
+static RESTING: Gauges = Gauges::new(
+    "payment_provider_circuit_open",
+    "1 while the provider is left alone because it failed too often: as `circuit_breaker_open`.",
+    &[],
+);
+static WEBHOOKS: Counters = Counters::new(
+    "payment_webhooks_total",
+    "Webhooks of the provider by what came of them.",
+    &[Label::one_of("result", &["recorded", "known", "refused"])],
+);
+static CIRCUIT: LazyLock<Circuit> = LazyLock::new(|| Circuit::new("payment", "provider"));
+
+/// All of them, for `docs/metrics.md`.
+pub const FAMILIES: &[&Family] =
+    &[PROCESSED.family(), CALLS.family(), UNDERWAY.family(), ASKED_AGAIN.family(), RESTING.family(), WEBHOOKS.family()];
+
+/// Shows all of them, before anything has happened.
+pub(crate) fn init() {
+    PROCESSED.init(&[]);
+    UNDERWAY.init(&[]);
+    ASKED_AGAIN.init(&[]);
+    RESTING.init(&[]);
+    WEBHOOKS.init(&[]);
+    LazyLock::force(&CIRCUIT);
+}
 
 /// Counts the ends among events that this process has just recorded.
 pub(crate) fn recorded(events: &[Event]) {
@@ -34,26 +67,43 @@ pub(crate) fn recorded(events: &[Event]) {
             | Event::RefundDeferred { .. }
             | Event::RefundRequested { .. } => continue,
         };
-        PROCESSED.with_label_values(&[status]).inc();
+        PROCESSED.with(&[status]).inc();
     }
 }
 
 /// A call to the provider ended.
 pub(crate) fn called(provider: &str, call: &str, result: &str, took: Duration) {
-    CALLS.with_label_values(&[provider, call, result]).observe(took.as_secs_f64());
+    CALLS.with(&[provider, call, result]).observe(took.as_secs_f64());
 }
 
 /// So many requests have no result.
 pub(crate) fn underway(count: usize) {
-    WAITING.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX));
+    UNDERWAY.with(&[]).set(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-/// Whether the provider is left alone.
-pub(crate) fn resting(resting: bool) {
-    RESTING.with_label_values::<&str>(&[]).set(resting.into());
+/// A call has no result: it is made again.
+pub(crate) fn asked_again() {
+    ASKED_AGAIN.with(&[]).inc();
+}
+
+/// The provider answered, so it is not left alone.
+pub(crate) fn answered() {
+    CIRCUIT.answered();
+    RESTING.with(&[]).set(0);
+}
+
+/// The provider failed.
+pub(crate) fn failed() {
+    CIRCUIT.failed();
+}
+
+/// The provider was left alone.
+pub(crate) fn rested() {
+    CIRCUIT.rejected();
+    RESTING.with(&[]).set(1);
 }
 
 /// What came of a webhook: `recorded`, `known` or `refused`.
 pub(crate) fn told(result: &str) {
-    WEBHOOKS.with_label_values(&[result]).inc();
+    WEBHOOKS.with(&[result]).inc();
 }

@@ -21,9 +21,12 @@ use crate::measures;
 const PAUSE: Duration = Duration::from_millis(200);
 const ACTOR: &str = "service:payment";
 
+/// A result, and the `traceparent` of the call that it came by.
+type Told = (PaymentId, Command, Option<String>);
+
 /// Records results through the group commit.
 pub(crate) struct Recorder {
-    results: Grouped<(PaymentId, Command), Result<Option<Job>, Error>>,
+    results: Grouped<Told, Result<Option<Job>, Error>>,
 }
 
 /// Why a result was not recorded.
@@ -40,7 +43,7 @@ enum Error {
 
 impl Recorder {
     pub(crate) fn start(store: Arc<PgStore>, clock: Arc<dyn Clock>) -> Self {
-        let results = Grouped::start(move |group: Vec<(PaymentId, Command)>| {
+        let results = Grouped::start(move |group: Vec<Told>| {
             let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
             async move { record_all(store.as_ref(), clock.as_ref(), group).await }
         });
@@ -52,9 +55,14 @@ impl Recorder {
     ///
     /// # Errors
     /// The payment contradicts it: provider and shop disagree.
-    pub(crate) async fn record(&self, id: PaymentId, command: Command) -> Result<Option<Job>, payment::Error> {
+    pub(crate) async fn record(
+        &self,
+        id: PaymentId,
+        command: Command,
+        traceparent: Option<String>,
+    ) -> Result<Option<Job>, payment::Error> {
         loop {
-            match self.results.call((id, command.clone())).await {
+            match self.results.call((id, command.clone(), traceparent.clone())).await {
                 Ok(Ok(next)) => return Ok(next),
                 Ok(Err(Error::Denied(reason))) => return Err(reason),
                 Ok(Err(Error::Store(event_store::Error::Conflict { .. }))) => continue,
@@ -66,19 +74,15 @@ impl Recorder {
     }
 }
 
-async fn record_all(
-    store: &PgStore,
-    clock: &dyn Clock,
-    group: Vec<(PaymentId, Command)>,
-) -> Vec<Result<Option<Job>, Error>> {
-    let ids: Vec<PaymentId> = group.iter().map(|(id, _)| *id).collect::<BTreeSet<_>>().into_iter().collect();
+async fn record_all(store: &PgStore, clock: &dyn Clock, group: Vec<Told>) -> Vec<Result<Option<Job>, Error>> {
+    let ids: Vec<PaymentId> = group.iter().map(|(id, ..)| *id).collect::<BTreeSet<_>>().into_iter().collect();
     match load(store, &ids).await {
         Ok(payments) => {
             let payments: HashMap<PaymentId, Result<Stored, Arc<event_store::Error>>> =
                 ids.into_iter().zip(payments.into_iter().map(|payment| payment.map_err(Arc::new))).collect();
-            let recorded = group.into_iter().map(|(id, command)| {
+            let recorded = group.into_iter().map(|(id, command, traceparent)| {
                 let stored = payments.get(&id).cloned().unwrap_or_else(|| Ok(Stored::default()));
-                async move { record(store, clock, id, stored.map_err(Error::Unreadable)?, command).await }
+                async move { record(store, clock, id, stored.map_err(Error::Unreadable)?, command, traceparent).await }
             });
             // Those of one payment conflict, and come again.
             join_all(recorded).await
@@ -96,17 +100,19 @@ async fn record(
     id: PaymentId,
     stored: Stored,
     command: Command,
+    traceparent: Option<String>,
 ) -> Result<Option<Job>, Error> {
     let Stored { mut payment, sequence, asked } = stored;
     let Idempotent::Executed(events) = payment.decide(command).map_err(Error::Denied)? else { return Ok(None) };
-    let origin = origin(asked.as_ref(), clock);
+    let mut origin = origin(asked.as_ref(), clock);
+    origin.traceparent = traceparent.or(origin.traceparent);
     let new_events = events.iter().map(|event| new_event(event, &origin, clock)).collect();
     store.append(Append { stream: stream(id), expected: sequence, events: new_events }).await?;
     measures::recorded(&events);
     for event in &events {
         payment.apply(event.clone());
     }
-    Ok(Job::newly_asked(id, &payment, &events))
+    Ok(Job::newly_asked(id, &payment, &events).map(|job| job.within(Some(origin.correlation_id), origin.traceparent)))
 }
 
 /// A payment as the store has it.
@@ -116,6 +122,17 @@ pub(crate) struct Stored {
     sequence: u64,
     /// The event that asked the provider.
     asked: Option<RecordedEvent>,
+}
+
+impl Stored {
+    /// Where the asking goes on from.
+    pub(crate) fn correlation_id(&self) -> Option<Uuid> {
+        self.asked.as_ref().map(|asked| asked.metadata.correlation_id)
+    }
+
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        self.asked.as_ref().and_then(|asked| asked.metadata.traceparent.clone())
+    }
 }
 
 impl Stored {

@@ -21,7 +21,6 @@ pub(crate) use webhooks::{WebhookApi, Webhooks};
 pub(crate) const TITLE: &str = "Sagashop payments";
 
 const LIMIT_DEFAULT: u32 = 50;
-const LIMIT_MAX: u32 = 500;
 
 #[derive(Tags)]
 enum Tag {
@@ -107,15 +106,12 @@ impl Api {
         caller: Bearer,
         /// Only the one for this order.
         order_id: Query<Option<Uuid>>,
-        /// At most so many, 1 to 500.
-        limit: Query<Option<u32>>,
+        /// At most so many.
+        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "500")))]
+        limit: Query<u32>,
     ) -> Result<Json<Vec<Payment>>, Problem> {
-        let limit = limit.0.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 500"));
-        }
         let user = (!caller.0.is_admin()).then_some(caller.0.user_id);
-        let rows = queries::list(&self.pool, user, order_id.0.map(OrderId), i64::from(limit)).await;
+        let rows = queries::list(&self.pool, user, order_id.0.map(OrderId), i64::from(limit.0)).await;
         Ok(Json(rows.map_err(unavailable)?.into_iter().map(payment).collect()))
     }
 
@@ -143,6 +139,10 @@ impl Api {
 
 fn may_see(caller: &Identity, row: &Row) -> bool {
     row.user_id.map_or(caller.is_admin(), |owner| caller.may_see(UserId(owner)))
+}
+
+fn limit_default() -> u32 {
+    LIMIT_DEFAULT
 }
 
 fn payment(row: Row) -> Payment {

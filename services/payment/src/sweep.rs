@@ -78,7 +78,7 @@ impl Sweep {
             match stored {
                 Ok(stored) => {
                     if let Some(job) = Job::outstanding(*id, &stored.payment, true) {
-                        self.jobs.send(job).await?;
+                        self.jobs.send(job.within(stored.correlation_id(), stored.traceparent())).await?;
                     }
                 }
                 Err(error) => tracing::error!(payment.id = %id, %error, "a payment cannot be looked after"),

@@ -12,14 +12,15 @@ use domain::payment::{self, Command};
 use event_store::clock::Clock;
 use parking_lot::Mutex;
 use runtime::failpoint;
+use telemetry::{Kind, Span, Tracer, logs, trace};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use web::RetryBudget;
 
 use crate::job::{Ask, Job};
 use crate::provider::{Error, Outcome, Provider};
 use crate::recorder::Recorder;
-use crate::retries::RetryBudget;
 use crate::{Config, measures};
 
 /// Jobs that may wait to be begun. What does not fit is found by the sweep.
@@ -29,6 +30,9 @@ const JOBS_MAX: usize = 10_000;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// One retry at its usual pause for so many answers, and so many saved at most.
+const ANSWERS_A_RETRY: u32 = 5;
+const RETRIES_MAX: u32 = 100;
 
 /// Carries jobs out.
 pub(crate) struct Worker {
@@ -38,6 +42,7 @@ pub(crate) struct Worker {
     timeout: Duration,
     calls: Semaphore,
     retries: RetryBudget,
+    tracer: Tracer,
     /// The jobs begun, by key: the sweep may find one while it is still worked on, and its result may be told while it
     /// is still asked for.
     underway: Mutex<HashMap<String, CancellationToken>>,
@@ -56,7 +61,8 @@ impl Worker {
             clock,
             timeout: config.provider_timeout,
             calls: Semaphore::new(config.concurrency_max),
-            retries: RetryBudget::default(),
+            retries: RetryBudget::new(ANSWERS_A_RETRY, RETRIES_MAX),
+            tracer: Tracer::of("payment"),
             underway: Mutex::default(),
         })
     }
@@ -74,7 +80,11 @@ impl Worker {
                     }
                 }
                 Some(job) = jobs.recv(), if tasks.len() < JOBS_MAX => {
-                    tasks.spawn(Arc::clone(&self).work(job));
+                    let (ids, work) = (job.ids(), Arc::clone(&self).work(job));
+                    match ids {
+                        Some(ids) => tasks.spawn(logs::scope(ids, work)),
+                        None => tasks.spawn(work),
+                    };
                 }
             }
         }
@@ -85,12 +95,13 @@ impl Worker {
         let mut next = Some(job);
         while let Some(job) = next {
             let Some(underway) = Underway::begin(&self.underway, job.key()) else { return };
-            let outcome = tokio::select! {
+            let (outcome, traceparent) = tokio::select! {
                 outcome = self.settle(&job) => outcome,
                 () = underway.told.cancelled() => return,
             };
             failpoint::pass(job.ask.after());
-            next = match self.recorder.record(job.payment_id, self.result(&job.ask, outcome)).await {
+            let result = self.result(&job.ask, outcome);
+            next = match self.recorder.record(job.payment_id, result, traceparent).await {
                 Ok(next) => next,
                 Err(reason) => {
                     let (id, key) = (job.payment_id, job.key());
@@ -106,7 +117,7 @@ impl Worker {
     /// # Errors
     /// The payment contradicts it.
     pub(crate) async fn told(&self, job: &Job, outcome: Outcome) -> Result<Option<Job>, payment::Error> {
-        let next = self.recorder.record(job.payment_id, self.result(&job.ask, outcome)).await?;
+        let next = self.recorder.record(job.payment_id, self.result(&job.ask, outcome), None).await?;
         if let Some(told) = self.underway.lock().get(job.key()) {
             told.cancel();
         }
@@ -115,7 +126,7 @@ impl Worker {
 
     /// Asks until the result is known. The key stays the same, so it happens once however often it
     /// is sent; the order's own time limit is the saga's affair.
-    async fn settle(&self, job: &Job) -> Outcome {
+    async fn settle(&self, job: &Job) -> (Outcome, Option<String>) {
         let mut pauses = ExponentialBuilder::default()
             .with_min_delay(RETRY_FIRST)
             .with_max_delay(RETRY_LONGEST)
@@ -125,13 +136,14 @@ impl Worker {
         let mut maybe_sent = job.maybe_sent;
         loop {
             match self.ask(job, maybe_sent).await {
-                Ok(outcome) => {
+                Ok(settled) => {
                     self.retries.deposit();
-                    return outcome;
+                    return settled;
                 }
                 Err(error) => {
                     let (id, key) = (job.payment_id, job.key());
                     tracing::warn!(payment.id = %id, provider.key = key, %error, "the result is not known: asking again");
+                    measures::asked_again();
                 }
             }
             maybe_sent = true;
@@ -141,25 +153,58 @@ impl Worker {
         }
     }
 
-    async fn ask(&self, job: &Job, maybe_sent: bool) -> Result<Outcome, Error> {
+    /// What the provider answers, and the `traceparent` of the call that it answered.
+    async fn ask(&self, job: &Job, maybe_sent: bool) -> Result<(Outcome, Option<String>), Error> {
         // Held during calls only: those that wait for a retry keep nobody waiting.
         let _permit = self.calls.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
-        if maybe_sent && let Some(outcome) = self.in_time("find", self.provider.find(job.key())).await? {
-            return Ok(outcome);
+        if maybe_sent {
+            let (found, traceparent) = self.in_time(job, "find", self.provider.find(job.key())).await?;
+            if let Some(outcome) = found {
+                return Ok((outcome, traceparent));
+            }
         }
         failpoint::pass(job.ask.before());
         match &job.ask {
-            Ask::Charge(request) => self.in_time("charge", self.provider.charge(request)).await,
-            Ask::Refund(request) => self.in_time("refund", self.provider.refund(request)).await,
+            Ask::Charge(request) => self.in_time(job, "charge", self.provider.charge(request)).await,
+            Ask::Refund(request) => self.in_time(job, "refund", self.provider.refund(request)).await,
         }
     }
 
-    async fn in_time<T>(&self, name: &'static str, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    async fn in_time<T>(
+        &self,
+        job: &Job,
+        name: &'static str,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<(T, Option<String>), Error> {
         let began = Instant::now();
-        let answer = tokio::time::timeout(self.timeout, call).await.unwrap_or(Err(Error::Timeout));
+        let (span, traceparent) = self.call_span(job, name);
+        let in_time = tokio::time::timeout(self.timeout, call);
+        let answer = trace::scope(span.clone(), in_time).await.unwrap_or(Err(Error::Timeout));
+        let mut span = span.map_or_else(Span::none, trace::Current::into_span);
+        if let Err(error) = &answer {
+            span.set("error.type", error.label());
+            span.fail(error.to_string());
+        }
+        drop(span);
         let result = answer.as_ref().map_or_else(Error::label, |_| "answered");
         measures::called(self.provider.name(), name, result, began.elapsed());
-        answer
+        answer.map(|answer| (answer, traceparent))
+    }
+
+    /// The span of a call to the provider, and what goes on from it.
+    fn call_span(&self, job: &Job, name: &'static str) -> (Option<trace::Current>, Option<String>) {
+        if !self.tracer.is_on() {
+            return (None, job.traceparent.clone());
+        }
+        let provider = self.provider.name();
+        let name_of_span = format!("{name} {provider}");
+        let mut span = self.tracer.resume(Kind::Client, name_of_span, job.traceparent.as_deref());
+        span.set("peer.service", "payment-provider");
+        span.set("payment.provider", provider);
+        span.set("payment.call", name);
+        span.set_with("payment.id", || job.payment_id.to_string());
+        let traceparent = span.traceparent();
+        (span.into_current(), traceparent)
     }
 
     fn result(&self, ask: &Ask, outcome: Outcome) -> Command {

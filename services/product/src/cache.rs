@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use moka::Expiry;
 use parking_lot::Mutex;
-use telemetry::metrics::{self, IntCounterVec};
+use telemetry::metrics::IntCounter;
 use uuid::Uuid;
 
 use crate::entry::{Entry, Shown};
+use crate::measures::READS;
 use crate::queries::Error;
 
 mod flights;
@@ -47,17 +48,15 @@ pub(crate) struct Cache {
 
 /// Products read, by where they were found.
 struct Reads {
-    process: metrics::IntCounter,
-    redis: metrics::IntCounter,
-    database: metrics::IntCounter,
-    shared: metrics::IntCounter,
+    process: IntCounter,
+    redis: IntCounter,
+    database: IntCounter,
+    shared: IntCounter,
 }
 
 impl Reads {
     fn new() -> Self {
-        let reads: IntCounterVec =
-            metrics::counter_vec("product_cache_reads_total", "Products read, by where they were found.", &["found"]);
-        let of = |found| reads.with_label_values(&[found]);
+        let of = |found| READS.with(&[found]);
         Self { process: of("process"), redis: of("redis"), database: of("database"), shared: of("shared") }
     }
 }
@@ -75,6 +74,13 @@ impl Cache {
             redis: redis_url.map(Redis::new).transpose()?.map(Arc::new),
             reads: Reads::new(),
         })
+    }
+
+    /// Has the connections to Redis looked at, if there are any.
+    pub fn look(&self) {
+        if let Some(redis) = &self.redis {
+            redis.look();
+        }
     }
 
     /// The product if the process has it.

@@ -239,6 +239,14 @@ impl Commands {
         shown(id, after, Times { updated_at, ..before })
     }
 
+    /// Records what a request was answered that took effect in many transactions.
+    pub async fn record_answer(&self, answer: Option<Answer>) -> Result<(), Problem> {
+        self.commands.record_answer(answer).await.map_err(|error| match error {
+            event_store::Error::Repeated => Problem::conflict("The same request has been answered meanwhile"),
+            error => refusal::of_store(error),
+        })
+    }
+
     /// Waits a little until queries show it.
     pub async fn wait_for(&self, cursor: Option<Cursor>) {
         if let Some(cursor) = cursor {

@@ -44,4 +44,14 @@ impl Handler for StockCommands {
         };
         Ok(vec![(product_id.to_string(), command)])
     }
+
+    fn describe(&self, id: &str, command: &Command, span: &mut telemetry::Span) {
+        span.set_with("product.id", || id.to_owned());
+        let (Command::Reserve { order_id, .. } | Command::Release { order_id } | Command::Commit { order_id }) =
+            command
+        else {
+            return;
+        };
+        span.set_with("order.id", || order_id.to_string());
+    }
 }

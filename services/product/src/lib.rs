@@ -11,6 +11,7 @@ mod entry;
 mod grpc;
 mod history;
 mod listing;
+pub mod measures;
 mod preconditions;
 mod projection;
 mod publish;

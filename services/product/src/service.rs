@@ -50,6 +50,11 @@ impl Service {
             tracing::info!(products.created = seeded.created, "the catalogue was looked through");
         }
         let cache = Arc::new(Cache::new(config.redis.as_deref()).context("the Redis URL is not valid")?);
+        let looked_at = Arc::clone(&cache);
+        host.observe(move |_| {
+            looked_at.look();
+            async { Ok(()) }
+        });
         host.relay(Publisher);
         host.consumer(consumer::NAME, &consumer::TOPICS, Arc::new(consumer::StockCommands));
         let projected = host.projection(Arc::new(Products::new(Arc::clone(&cache), instance)));
@@ -69,7 +74,7 @@ impl Service {
         });
         let routes = grpc::routes(queries, host.commands(), currency).await?;
         host.spawn("grpc", async move {
-            if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
+            if let Err(error) = web::grpc::serve("product", listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(error = format!("{error:#}"), "the gRPC server failed");
             }
         });

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod config;
-mod measures;
+pub mod measures;
 mod rest;
 mod webhooks;
 
@@ -65,10 +65,13 @@ impl Service {
             None => Arc::default(),
         };
         let api = rest::Api::new(bank, Doorkeeper::new(config.key), clock, booked);
-        let app = web::App::new("psp-service", rest::TITLE, api).options(config.edge).check("database", move || {
-            let pool = pool.clone();
-            async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
-        });
+        let app = web::App::without_accounts("psp-service", rest::TITLE, api).options(config.edge).check(
+            "database",
+            move || {
+                let pool = pool.clone();
+                async move { Ok(sqlx::query("SELECT 1").execute(&pool).await.map(|_| ())?) }
+            },
+        );
         let until = shutdown.clone();
         tasks.spawn(async move {
             if let Err(error) = web::serve(http, app, until).await {
@@ -97,5 +100,5 @@ impl Service {
 
 /// Its OpenAPI document, as JSON.
 pub fn openapi() -> String {
-    web::document::<rest::Api>(rest::TITLE)
+    web::document_without_accounts::<rest::Api>(rest::TITLE)
 }

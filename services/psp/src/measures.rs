@@ -1,16 +1,21 @@
 //! What is counted.
 
-use std::sync::LazyLock;
-
 use psp::protocol::{Kind, Operation, Status};
-use telemetry::metrics::{IntCounterVec, counter_vec};
+use telemetry::metrics::{Counters, Family, Label};
 
-static OPERATIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counter_vec("psp_operations_total", "Answers of the payment provider, by what was asked", &["kind", "status"])
-});
-static WEBHOOKS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counter_vec("psp_webhooks_total", "Deliveries of the payment provider's webhooks, by how they ended", &["result"])
-});
+static OPERATIONS: Counters = Counters::new(
+    "psp_operations_total",
+    "Answers of the payment provider for trying out, by what was asked.",
+    &[Label::one_of("kind", &["charge", "refund"]), Label::one_of("status", &["succeeded", "failed"])],
+);
+static WEBHOOKS: Counters = Counters::new(
+    "psp_webhooks_total",
+    "Deliveries of its webhooks, by how they ended.",
+    &[Label::one_of("result", &["taken", "refused", "given_up"])],
+);
+
+/// All of them, for `docs/metrics.md`.
+pub const FAMILIES: &[&Family] = &[OPERATIONS.family(), WEBHOOKS.family()];
 
 pub(crate) fn answered(operation: &Operation) {
     let kind = match operation.kind {
@@ -21,10 +26,10 @@ pub(crate) fn answered(operation: &Operation) {
         Status::Succeeded => "succeeded",
         Status::Failed => "failed",
     };
-    OPERATIONS.with_label_values(&[kind, status]).inc();
+    OPERATIONS.with(&[kind, status]).inc();
 }
 
 /// `taken`, `refused` or `given_up`.
 pub(crate) fn delivered(result: &str) {
-    WEBHOOKS.with_label_values(&[result]).inc();
+    WEBHOOKS.with(&[result]).inc();
 }

@@ -11,7 +11,7 @@ use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{OpenApi, Tags};
 use psp::bank::{Bank, Charge, Refund, Trouble};
-use psp::protocol::{IDEMPOTENCY_KEY, KEY_CHARS_MAX, NewCharge, NewRefund, Operation, PAGE_MAX, Page};
+use psp::protocol::{NewCharge, NewRefund, Operation, PAGE_MAX, Page};
 use psp::signed::{Doorkeeper, Raw};
 use tokio::sync::Notify;
 use web::Problem;
@@ -54,13 +54,13 @@ impl Api {
         /// Never the same twice; at most 64 characters.
         #[oai(name = "Sagashop-Nonce")]
         _nonce: Header<Option<String>>,
-        /// What makes this one charge; at most 255 visible ASCII characters.
-        #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
+        /// What makes this one charge.
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
+        key: Header<String>,
         body: Raw<NewCharge>,
     ) -> Result<Json<Operation>, Problem> {
         self.door.request(request, body.bytes(), self.clock.now())?;
-        let (key, body) = (idempotency_key(key.0)?, body.read()?);
+        let (key, body) = (key.0, body.read()?);
         let payment_method: PaymentMethod =
             body.payment_method.parse().map_err(|error: domain::PaymentMethodError| {
                 Problem::bad_request("The payment method is not valid").field("payment_method", error.to_string())
@@ -88,12 +88,12 @@ impl Api {
         #[oai(name = "Sagashop-Nonce")]
         _nonce: Header<Option<String>>,
         /// What makes this one refund.
-        #[oai(name = "Idempotency-Key")]
-        key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255, pattern = "^[!-~]+$"))]
+        key: Header<String>,
         body: Raw<NewRefund>,
     ) -> Result<Json<Operation>, Problem> {
         self.door.request(request, body.bytes(), self.clock.now())?;
-        let (key, body) = (idempotency_key(key.0)?, body.read()?);
+        let (key, body) = (key.0, body.read()?);
         let amount = money(body.amount_minor, &body.currency)?;
         let refund = Refund { key, reference: body.reference, amount, charge: body.charge };
         let refunded = self.bank.refund(&refund).await;
@@ -119,18 +119,16 @@ impl Api {
         key: Query<Option<String>>,
         /// Only those behind this key: the `next` of the page before.
         after: Query<Option<String>>,
-        /// At most so many, 1 to 1000.
-        limit: Query<Option<u32>>,
+        /// At most so many.
+        #[oai(default = "limit_default", validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<u32>,
     ) -> Result<Json<Page>, Problem> {
         self.door.request(request, &[], self.clock.now())?;
         if let Some(key) = key.0 {
             let found = self.bank.find(&key).await.map_err(problem)?;
             return Ok(Json(Page { operations: found.into_iter().collect(), next: None }));
         }
-        let limit = limit.0.unwrap_or(PAGE_DEFAULT);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(Problem::bad_request("The limit is out of range").field("limit", "must be 1 to 1000"));
-        }
+        let limit = limit.0.min(PAGE_MAX);
         let mut operations = self.bank.list(after.0.as_deref().unwrap_or(""), limit + 1).await.map_err(problem)?;
         let more = operations.len() > limit as usize;
         operations.truncate(limit as usize);
@@ -145,12 +143,8 @@ impl Api {
     }
 }
 
-fn idempotency_key(key: Option<String>) -> Result<String, Problem> {
-    key.filter(|key| (1..=KEY_CHARS_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()))
-        .ok_or_else(|| {
-            Problem::bad_request("The header Idempotency-Key is missing or not valid")
-                .field(IDEMPOTENCY_KEY, "must have 1 to 255 visible ASCII characters")
-        })
+fn limit_default() -> u32 {
+    PAGE_DEFAULT
 }
 
 fn money(minor: i64, currency: &str) -> Result<Money, Problem> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cqrs_es::Aggregate;
 use domain::user::{self, Account, Command, EmailAddress, User};
-use event_store::PgStore;
+use event_store::{Answer, PgStore};
 use kernel::UserId;
 use runtime::commands::Executed;
 use runtime::{Commands, Origin};
@@ -28,6 +28,9 @@ pub(crate) use addresses::Entry;
 pub(crate) use admin::Changed;
 pub(crate) use registering::Registration;
 pub(crate) use sessions::{Caller, Opened};
+
+/// Makes the answer that is recorded together with what it tells of. What it tells is sealed here.
+pub(crate) type Answering<'a, T> = &'a (dyn Fn(&T) -> Option<Answer> + Send + Sync);
 
 /// Users, their passwords and sessions, and the keys of what is personal of them.
 pub(crate) struct Users {
@@ -131,13 +134,27 @@ impl Users {
         self.persons.find(user_id).await?.ok_or(Error::Denied(user::Error::Deleted))
     }
 
-    async fn execute(&self, user_id: UserId, origin: &Origin, command: Command) -> Result<Executed<User>, Error> {
-        self.commands.execute::<User>(&user_id.to_string(), origin, command).await.map_err(Error::from)
+    async fn execute(
+        &self,
+        user_id: UserId,
+        origin: &Origin,
+        command: Command,
+        answering: Answering<'_, User>,
+    ) -> Result<Executed<User>, Error> {
+        let (id, answering) = (user_id.to_string(), |user: &User, _| answering(user));
+        let executed = self.commands.execute_answered::<User>(&id, origin, command, |_, _| Ok(()), &answering).await;
+        executed.map_err(Error::from)
     }
 
     /// The account after a command.
-    async fn change(&self, user_id: UserId, origin: &Origin, command: Command) -> Result<Account, Error> {
-        match self.execute(user_id, origin, command).await?.state {
+    async fn change(
+        &self,
+        user_id: UserId,
+        origin: &Origin,
+        command: Command,
+        answering: Answering<'_, User>,
+    ) -> Result<Account, Error> {
+        match self.execute(user_id, origin, command, answering).await?.state {
             User::Registered(account) => Ok(account),
             User::Unknown | User::Deleted { .. } => Err(Error::Denied(user::Error::Unknown)),
         }
@@ -181,7 +198,7 @@ impl Users {
 
     /// Whose the address is.
     async fn holder(&self, email: &EmailAddress) -> Result<Option<UserId>, Error> {
-        Ok(claims::load(&self.store, self.vault.email_id(email)?).await?.holder)
+        Ok(claims::load(&self.store, self.vault.email_id(email)).await?.holder)
     }
 }
 
@@ -210,6 +227,11 @@ where
             runtime::commands::Error::NotRecorded(error) => error.into(),
         }
     }
+}
+
+/// The answer to a request that nobody can repeat, or need not.
+pub(crate) fn unanswered<T>(_: &T) -> Option<Answer> {
+    None
 }
 
 /// The read model follows users only.

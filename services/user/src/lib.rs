@@ -9,11 +9,13 @@ use runtime::{Deps, Host};
 use tokio::net::TcpListener;
 use web::auth::{ServiceTokens, TokenVerifier};
 
+mod answers;
 mod attempts;
 mod commands;
 mod config;
 mod grpc;
 mod keys;
+pub mod measures;
 mod offline;
 mod passwords;
 mod persons;
@@ -61,10 +63,13 @@ impl Service {
         let vault = vault::Vault::new(&config.master_key)?;
         runtime::service::migrate(&deps.pool, &MIGRATOR).await?;
         let mut host = Host::new("user", deps);
+        measures::init();
         let Deps { pool, clock, shutdown, .. } = host.deps().clone();
         let keys = Arc::new(keys::KeyRing::open(pool.clone(), vault.clone(), clock.as_ref()).await?);
         let persons = persons::Persons::new(pool.clone(), vault.clone());
         let queries = queries::Queries::new(pool.clone(), persons.clone());
+        let answers = answers::Answers::new(persons.clone(), vault.clone());
+        let idempotency = web::Idempotency::kept_by(host.store(), answers);
         let users = Arc::new(commands::Users::new(host.commands(), host.store(), persons, vault, &config));
         for account in &config.bootstrap {
             users.bootstrap(account).await?;
@@ -75,7 +80,8 @@ impl Service {
 
         let verifier = TokenVerifier::from_source(keys::Ring(Arc::clone(&keys)));
         let routes = grpc::routes(grpc::Contacts::new(Arc::clone(&users), services)).await?;
-        let parts = rest::Parts { users, queries, keys, token_lifetime: config.token_lifetime, projection };
+        let parts =
+            rest::Parts { users, queries, keys, idempotency, token_lifetime: config.token_lifetime, projection };
         let app = rest::app(parts, pool, &config.edge).verifier(verifier);
         let stop = shutdown.clone();
         host.spawn("http", async move {
@@ -84,7 +90,7 @@ impl Service {
             }
         });
         host.spawn("grpc", async move {
-            if let Err(error) = web::grpc::serve(listeners.grpc, routes, config.edge, shutdown).await {
+            if let Err(error) = web::grpc::serve("user", listeners.grpc, routes, config.edge, shutdown).await {
                 tracing::error!(%error, "the gRPC server ended");
             }
         });

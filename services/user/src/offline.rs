@@ -7,7 +7,7 @@ use runtime::Commands;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::commands::{Error, Users};
+use crate::commands::{Error, Users, unanswered};
 use crate::keys::check_master;
 use crate::persons::Persons;
 use crate::vault::Vault;
@@ -30,7 +30,7 @@ pub async fn create_account(pool: &PgPool, config: &Config, account: &Bootstrap)
     let correlation = clock.new_id();
     let commands = Commands::new(Arc::clone(&store) as Arc<dyn event_store::EventStore>, clock);
     let users = Users::new(commands, store, Persons::new(pool.clone(), vault.clone()), vault, config);
-    match users.register(registration, correlation).await {
+    match users.register(registration, correlation, &unanswered).await {
         Ok(person) => Ok(person.user_id.0),
         Err(Error::Passwords(error)) => anyhow::bail!("the password {error}"),
         Err(error) => Err(error.into()),

@@ -1,12 +1,15 @@
 //! Password hashing: argon2id, off the async threads and after all else, behind a bound that sheds.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::user::PasswordHash;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::measures::{self, Counted};
 
 /// OWASP's least for argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -47,6 +50,7 @@ pub(crate) enum Error {
 pub(crate) struct Place {
     decoy: PasswordHash,
     _held: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _running: Counted,
 }
 
 impl Passwords {
@@ -59,21 +63,27 @@ impl Passwords {
 
     /// A place to hash, as soon as one is free.
     pub(crate) async fn place(&self) -> Result<Place, Error> {
-        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| Error::Busy)?;
+        let admitted = Arc::clone(&self.admitted).try_acquire_owned().map_err(|_| {
+            measures::shed();
+            Error::Busy
+        })?;
+        let (waiting, since) = (measures::waiting(), Instant::now());
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Busy)?;
-        Ok(Place { decoy: self.decoy.clone(), _held: (place, admitted) })
+        drop(waiting);
+        measures::waited(since.elapsed());
+        Ok(Place { decoy: self.decoy.clone(), _held: (place, admitted), _running: measures::running() })
     }
 }
 
 impl Place {
     /// The hash of a password that was checked.
     pub(crate) async fn hash(self, password: String) -> Result<PasswordHash, Error> {
-        self.blocking(move |_| hash(&password)).await?.1
+        self.blocking("hash", move |_| hash(&password)).await?.1
     }
 
     /// The hash of a new password, unless it is a common one; `about` is what others know of the user.
     pub(crate) async fn hash_new(self, password: String, about: Vec<String>) -> Result<PasswordHash, Error> {
-        let hashed = self.blocking(move |_| {
+        let hashed = self.blocking("hash", move |_| {
             let words = about.iter().flat_map(|text| text.split(|c: char| !c.is_alphanumeric()));
             let about = words.filter(|word| !word.is_empty()).chain(["sagashop"]).collect::<Vec<_>>();
             if zxcvbn::zxcvbn(&password, &about).guesses_log10() < GUESSES_LOG10_MIN {
@@ -86,7 +96,7 @@ impl Place {
 
     /// Whether the password is the hash's; with no hash, as slowly, that it is not. Gives the place back.
     pub(crate) async fn verify(self, password: String, hash: Option<PasswordHash>) -> Result<(Self, bool), Error> {
-        let verified = self.blocking(move |decoy| {
+        let verified = self.blocking("verify", move |decoy| {
             let (known, hash) = hash.as_ref().map_or((false, decoy), |hash| (true, hash));
             let phc = Phc::new(hash.expose()).map_err(|error| Error::Failed(error.to_string()))?;
             Ok(argon2()?.verify_password(password.as_bytes(), &phc).is_ok() && known)
@@ -97,6 +107,7 @@ impl Place {
 
     async fn blocking<T: Send + 'static>(
         self,
+        operation: &'static str,
         work: impl FnOnce(&PasswordHash) -> T + Send + 'static,
     ) -> Result<(Self, T), Error> {
         let (reply, answer) = oneshot::channel();
@@ -104,7 +115,9 @@ impl Place {
         let thread = std::thread::Builder::new().name("password".to_owned()).spawn(move || {
             stand_behind();
             // The place is given back by the thread that hashes, even if nobody waits for it any more.
+            let began = Instant::now();
             let result = work(&self.decoy);
+            measures::hashed(operation, began.elapsed());
             let _ = reply.send((self, result));
         });
         thread.map_err(|error| Error::Failed(error.to_string()))?;

@@ -39,6 +39,8 @@ pub(crate) enum Field {
     Name,
     Email,
     Address(AddressId),
+    /// What was answered to the request of this fingerprint.
+    Answer([u8; 32]),
 }
 
 /// Seals and opens one person's data.
@@ -94,6 +96,11 @@ impl Persons {
 }
 
 impl PersonKey {
+    /// Whose it is.
+    pub(crate) fn user_id(&self) -> UserId {
+        self.user_id
+    }
+
     /// The ciphertext of a text.
     pub(crate) fn seal(&self, field: Field, text: &str) -> Result<Sealed, Error> {
         let sealed = self.cipher.seal(&self.context(field), text.as_bytes()).map_err(Error::Damaged)?;
@@ -111,6 +118,7 @@ impl PersonKey {
             Field::Name => format!("user {} name", self.user_id),
             Field::Email => format!("user {} e-mail", self.user_id),
             Field::Address(id) => format!("user {} address {id}", self.user_id),
+            Field::Answer(request) => format!("user {} answer {}", self.user_id, URL_SAFE_NO_PAD.encode(request)),
         }
     }
 }

@@ -7,7 +7,7 @@ use domain::user;
 use poem_openapi::{ApiResponse, Tags};
 use runtime::ProjectionHandle;
 use sqlx::PgPool;
-use web::{App, EdgeOptions, Problem};
+use web::{App, EdgeOptions, Idempotency, Problem};
 
 use crate::commands::{Error, Users};
 use crate::keys::KeyRing;
@@ -18,6 +18,7 @@ mod accounts;
 mod addresses;
 mod admin;
 mod bodies;
+mod email;
 mod profile;
 mod refused;
 
@@ -34,18 +35,19 @@ pub(crate) struct Parts {
     pub(crate) users: Arc<Users>,
     pub(crate) queries: Queries,
     pub(crate) keys: Arc<KeyRing>,
+    pub(crate) idempotency: Idempotency,
     pub(crate) token_lifetime: Duration,
     pub(crate) projection: ProjectionHandle,
 }
 
 impl Parts {
     pub(crate) fn api(self) -> Api {
-        let Self { users, queries, keys, token_lifetime, projection } = self;
+        let Self { users, queries, keys, idempotency, token_lifetime, projection } = self;
         (
-            accounts::Accounts::new(Arc::clone(&users), keys, token_lifetime),
-            profile::Profiles::new(Arc::clone(&users)),
-            addresses::Addresses::new(Arc::clone(&users)),
-            admin::Administration::new(users, queries, projection),
+            accounts::Accounts::new(Arc::clone(&users), keys, idempotency.clone(), token_lifetime),
+            profile::Profiles::new(Arc::clone(&users), idempotency.clone()),
+            addresses::Addresses::new(Arc::clone(&users), idempotency.clone()),
+            admin::Administration::new(users, queries, idempotency, projection),
         )
     }
 }

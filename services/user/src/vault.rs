@@ -79,6 +79,7 @@ pub(crate) struct Vault(Arc<Inner>);
 struct Inner {
     wrapping: Cipher,
     emails: Secret,
+    requests: Secret,
     id: String,
 }
 
@@ -92,8 +93,9 @@ impl Vault {
             Ok(key)
         };
         let (wrapping, emails) = (Cipher::new(&derive("wrapping of keys, 1")?), derive("claims of addresses, 1")?);
+        let requests = derive("fingerprints of requests, 1")?;
         let id = URL_SAFE_NO_PAD.encode(&derive("name of the master key, 1")?[..9]);
-        Ok(Self(Arc::new(Inner { wrapping, emails, id })))
+        Ok(Self(Arc::new(Inner { wrapping, emails, requests, id })))
     }
 
     /// The master key's name: tells whether something was wrapped by it, and nothing of the key.
@@ -117,14 +119,25 @@ impl Vault {
 
     /// What stands for an address where it must be found and not read: a keyed hash. Without the master key nobody can
     /// tell whose it is by trying addresses.
-    pub(crate) fn email_id(&self, email: &EmailAddress) -> anyhow::Result<Uuid> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.0.emails.as_slice()).context("a key of any length does")?;
-        mac.update(email.as_str().as_bytes());
-        let hash = mac.finalize().into_bytes();
+    pub(crate) fn email_id(&self, email: &EmailAddress) -> Uuid {
+        let hash = keyed_hash(&self.0.emails, email.as_str().as_bytes());
         let mut bytes = [0_u8; 16];
         bytes.copy_from_slice(&hash[..16]);
-        Ok(Builder::from_custom_bytes(bytes).into_uuid())
+        Builder::from_custom_bytes(bytes).into_uuid()
     }
+
+    /// What stands for a request where it must be known again and not be guessed: it may hold a password, and a plain
+    /// hash of it could be tried against a list of them.
+    pub(crate) fn fingerprint(&self, request: &[u8; 32]) -> [u8; 32] {
+        keyed_hash(&self.0.requests, request)
+    }
+}
+
+fn keyed_hash(key: &Secret, text: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of any length.
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_slice()).unwrap_or_else(|_| unreachable!("a key of 32 bytes"));
+    mac.update(text);
+    mac.finalize().into_bytes().into()
 }
 
 /// XChaCha20-Poly1305 under one key, with random nonces: 24 bytes are enough never to meet one twice.
@@ -197,7 +210,7 @@ mod tests {
     fn an_address_is_found_by_a_hash_that_needs_the_key() {
         let (one, two) = (MasterKey::random().unwrap(), MasterKey::random().unwrap());
         let (john, jane) = ("John@example.com".parse().unwrap(), "jane@example.com".parse().unwrap());
-        let id = |key: &MasterKey, email: &EmailAddress| Vault::new(key).unwrap().email_id(email).unwrap();
+        let id = |key: &MasterKey, email: &EmailAddress| Vault::new(key).unwrap().email_id(email);
         assert_eq!(id(&one, &john), id(&one, &"john@EXAMPLE.com".parse().unwrap()));
         assert_ne!(id(&one, &john), id(&one, &jane));
         assert_ne!(id(&one, &john), id(&two, &john));

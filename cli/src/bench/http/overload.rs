@@ -1,14 +1,17 @@
-//! Three times of what the shop can do: it refuses what is too much, and does the rest as fast as ever.
+//! Three times of what the shop can do: it refuses what is too much, and does the rest as fast as ever. What it can do is
+//! measured warm, and with several numbers of clients, of which the best counts.
 
 use super::load::{Load, Window};
 use super::report::Overload;
 use super::{Bench, WARM_UP};
 use crate::ports::Role;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Clients that find out what the shop can do.
-const PEAK_CLIENTS: usize = 32;
+/// Clients that find out what the shop can do. The first run warms it and does not count.
+const PEAK_CLIENTS: [usize; 4] = [8, 32, 128, 512];
+const WARMING_CLIENTS: usize = 32;
 /// Clients that ask for more than that: each waits for its answer, so they must be many more than the shop handles at
 /// once.
 const OVERLOAD_CLIENTS: usize = 2_048;
@@ -19,12 +22,17 @@ const HEALTH_PER_S: f64 = 20.0;
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Overload> {
     let target = &bench.target;
     raise_open_files();
-    eprintln!("POST /orders with {PEAK_CLIENTS} clients, for the peak");
-    let peak = orders(bench, PEAK_CLIENTS, None);
-    let window = Window::after(WARM_UP, bench.duration);
-    let peak_per_s = peak.run(window).await?.latency.len() as f64 / window.seconds();
+    accepted_per_s(bench, WARMING_CLIENTS, bench.duration).await?;
+    eprintln!("warm; {}", bench.settle().await?);
+    let mut peaks = BTreeMap::new();
+    for clients in PEAK_CLIENTS {
+        let per_s = accepted_per_s(bench, clients, bench.duration).await?;
+        eprintln!("{per_s:.0} orders/s with {clients} clients; {}", bench.settle().await?);
+        peaks.insert(clients, per_s);
+    }
+    let best = peaks.iter().max_by(|(_, one), (_, other)| one.total_cmp(other));
+    let (peak_clients, peak_per_s) = best.map_or((0, 0.0), |(clients, per_s)| (*clients, *per_s));
     anyhow::ensure!(peak_per_s > 0.0, "no order was accepted");
-    eprintln!("{peak_per_s:.0} orders/s at most; {}", bench.settle().await?);
 
     let offered_per_s = OVERLOAD * peak_per_s;
     eprintln!("POST /orders, {offered_per_s:.0}/s offered by {OVERLOAD_CLIENTS} clients");
@@ -35,8 +43,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Overload> {
     let (answers, health) = tokio::join!(load.run(window), health.run(window));
     let (mut answers, health) = (answers?, health?);
 
-    let soon = Window::after(Duration::ZERO, bench.duration / 2);
-    let after = orders(bench, PEAK_CLIENTS, None).run(soon).await?;
+    let after_per_s = accepted_per_s(bench, peak_clients, bench.duration / 2).await?;
     eprintln!("{}", bench.settle().await?);
 
     let (seconds, shed) = (window.seconds(), answers.with_status(503));
@@ -46,6 +53,8 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Overload> {
     let ms = |us: u64| us as f64 / 1_000.0;
     Ok(Overload {
         peak_per_s,
+        peak_clients,
+        peaks,
         offered_per_s,
         answered_per_s: answered as f64 / seconds,
         goodput_per_s,
@@ -57,8 +66,15 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Overload> {
         health_answers: health.latency.len(),
         health_p99_ms: ms(health.latency.value_at_quantile(0.99)),
         health_errors: health.others,
-        after_per_s: after.latency.len() as f64 / soon.seconds(),
+        after_per_s,
     })
+}
+
+/// Orders that are accepted while these clients place one after the other.
+async fn accepted_per_s(bench: &Bench, clients: usize, duration: Duration) -> anyhow::Result<f64> {
+    eprintln!("POST /orders with {clients} clients");
+    let window = Window::after(WARM_UP, duration);
+    Ok(orders(bench, clients, None).run(window).await?.latency.len() as f64 / window.seconds())
 }
 
 /// Each client has a connection.

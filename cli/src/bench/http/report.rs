@@ -94,7 +94,12 @@ pub(super) fn told(counts: &BTreeMap<String, u64>) -> String {
 /// What became of a shop under three times of what it can do.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Overload {
+    /// The most orders that were accepted in a second, when it was warm.
     pub(super) peak_per_s: f64,
+    /// With so many clients.
+    pub(super) peak_clients: usize,
+    /// By the number of clients.
+    pub(super) peaks: BTreeMap<usize, f64>,
     pub(super) offered_per_s: f64,
     /// Answered in any way.
     pub(super) answered_per_s: f64,
@@ -116,7 +121,7 @@ pub(super) struct Overload {
 
 impl Row for Overload {
     const COLUMNS: &'static [&'static str] = &[
-        "peak orders/s",
+        "peak orders/s (clients)",
         "offered/s",
         "answered/s",
         "goodput/s",
@@ -133,7 +138,7 @@ impl Row for Overload {
 
     fn cells(&self) -> Vec<String> {
         vec![
-            format!("{:.0}", self.peak_per_s),
+            format!("{:.0} ({})", self.peak_per_s, self.peak_clients),
             format!("{:.0}", self.offered_per_s),
             format!("{:.0}", self.answered_per_s),
             format!("{:.0}", self.goodput_per_s),

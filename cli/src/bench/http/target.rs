@@ -5,6 +5,7 @@ use crate::client::{Client, NewOrder, Session};
 use crate::ports::Role;
 use anyhow::Context;
 use futures::future::try_join_all;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use uuid::Uuid;
@@ -53,9 +54,18 @@ impl Target {
 
     /// Each client reads the products in turn.
     pub(super) fn reads_of_products(&self, clients: usize) -> Vec<Requests> {
+        self.reads(clients, self.client.address(Role::Product), "/products")
+    }
+
+    /// The same through the gateway.
+    pub(super) fn reads_through_gateway(&self, clients: usize) -> Vec<Requests> {
+        self.reads(clients, self.client.gateway(), "/api/v1/products")
+    }
+
+    fn reads(&self, clients: usize, at: SocketAddr, products: &str) -> Vec<Requests> {
         let request = |n: usize, customer: &Session| {
-            let path = format!("/products/{}", self.products[n % self.products.len()]);
-            self.request("GET", Role::Product, &path, Some(customer), "")
+            let path = format!("{products}/{}", self.products[n % self.products.len()]);
+            request("GET", at, &path, Some(customer), "")
         };
         self.each(clients, |n, customer| (n..n + self.products.len()).map(|n| request(n, customer)).collect())
     }
@@ -118,18 +128,22 @@ impl Target {
     }
 
     fn request(&self, method: &str, role: Role, path: &str, customer: Option<&Session>, body: &str) -> Vec<u8> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.client.address(role));
-        if !body.is_empty() {
-            head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
-        }
-        let mut request = head.into_bytes();
-        if let Some(customer) = customer {
-            request.extend_from_slice(b"Authorization: ");
-            request.extend_from_slice(customer.authorization());
-            request.extend_from_slice(b"\r\n");
-        }
-        request.extend_from_slice(b"\r\n");
-        request.extend_from_slice(body.as_bytes());
-        request
+        request(method, self.client.address(role), path, customer, body)
     }
+}
+
+fn request(method: &str, at: SocketAddr, path: &str, customer: Option<&Session>, body: &str) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {at}\r\n");
+    if !body.is_empty() {
+        head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    }
+    let mut request = head.into_bytes();
+    if let Some(customer) = customer {
+        request.extend_from_slice(b"Authorization: ");
+        request.extend_from_slice(customer.authorization());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body.as_bytes());
+    request
 }

@@ -5,6 +5,7 @@ use sagashop::ports::Role::{Notification, Orchestrator, Order, Payment, Product,
 use super::{For, Row};
 
 const ORDER: &str = r#"{"product_id":"$product","quantity":1}"#;
+const LOG_LEVEL: &str = r#"{"filter":"warn"}"#;
 const REASON: &str = r#"{"reason":"why not"}"#;
 const REGISTER: &str = r#"{"name":"New","email":"$new","password":"$password"}"#;
 const LOGIN: &str = r#"{"email":"$email","password":"$password"}"#;
@@ -50,6 +51,18 @@ pub(super) const ROUTES: &[Row] = &[
     Row::new(Orchestrator, "POST /sagas/{order_id}/retry", For::Admins, "$order", "").good(&[200, 409]),
     Row::new(Orchestrator, "POST /sagas/{order_id}/skip", For::Admins, "$order", REASON).good(&[200, 409]),
     Row::new(Orchestrator, "POST /sagas/{order_id}/cancel", For::Admins, "$order", REASON).good(&[200, 409]),
+    Row::new(User, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(User, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
+    Row::new(Product, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(Product, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
+    Row::new(Order, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(Order, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
+    Row::new(Payment, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(Payment, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
+    Row::new(Notification, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(Notification, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
+    Row::new(Orchestrator, "GET /admin/log-level", For::Admins, "", ""),
+    Row::new(Orchestrator, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
     Row::new(User, "GET /.well-known/jwks.json", For::Everybody, "", ""),
     Row::new(User, "POST /register", For::Everybody, "", REGISTER).good(&[201]),
     Row::new(User, "POST /login", For::Everybody, "", LOGIN).good(&[200, 401]),

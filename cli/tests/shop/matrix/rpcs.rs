@@ -13,6 +13,7 @@ pub(super) const RPCS: &[Row] = &[
     Row::new(Product, "product.ProductService/GetProduct", For::Everybody, "", PRODUCT),
     Row::new(Product, "product.ProductService/CheckAvailability", For::Everybody, "", ORDER),
     Row::new(Product, "product.ProductService/ListProducts", For::Everybody, "", "{}"),
+    // It tells what GetProduct and CheckAvailability tell, of several products at once, and holds nothing: public too.
     Row::new(Product, "product.ProductService/Quote", For::Everybody, "", LINES),
     Row::new(Order, "order.OrderService/CreateOrder", For::Users, "", ORDER),
     Row::new(Order, "order.OrderService/ListOrders", For::Users, "", "{}"),

@@ -16,6 +16,12 @@ struct Slot {
     held: Option<(Uuid, DateTime<Utc>)>,
 }
 
+impl Slot {
+    fn holder(&self, now: DateTime<Utc>) -> Option<Uuid> {
+        self.held.filter(|(_, lease_until)| *lease_until >= now).map(|(holder, _)| holder)
+    }
+}
+
 #[derive(Default)]
 struct Consumer {
     /// The instances, and until when each counts as living.
@@ -44,10 +50,16 @@ impl Leases {
         let mut wanted = partitions.to_vec();
         wanted.sort();
         wanted.dedup();
-        let share = wanted.len().div_ceil(state.members.len());
         for partition in &wanted {
             state.slots.entry(partition.clone()).or_default();
         }
+        // What cannot be divided evenly goes to as few as it must, and stays with those who have it.
+        let (least, left_over) = (wanted.len() / state.members.len(), wanted.len() % state.members.len());
+        let mut others: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for holder in wanted.iter().filter_map(|partition| state.slots[partition].holder(now)) {
+            *others.entry(holder).or_default() += usize::from(holder != owner);
+        }
+        let share = least + usize::from(others.values().filter(|held| **held > least).count() < left_over);
         let lease = |partition: &TopicPartition, slot: &Slot| Lease {
             consumer: consumer.to_owned(),
             partition: partition.clone(),

@@ -5,14 +5,17 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgArguments;
+use telemetry::{Kind, Span, Tracer, trace};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::answers::{self, bind_answers, insert_answers};
 use super::rows::{self, EventRows, insert_events};
 use super::{StoreOptions, is_unique_violation, translate};
+use crate::measures::Writing;
 use crate::{Answer, Append, Cursor, Error};
 
 /// Rounds of taking conflicting appends out of a group before the rest is failed as well: each
@@ -23,6 +26,8 @@ struct Pending {
     append: Append,
     answer: Option<Answer>,
     reply: oneshot::Sender<Result<Cursor, Error>>,
+    /// The span that waits for it.
+    span: Option<trace::Current>,
 }
 
 /// Where appends wait for a writer.
@@ -37,20 +42,21 @@ impl Queue {
         }
         let (reply, outcome) = oneshot::channel();
         let ended = || Error::Unavailable("the store's writers have ended".to_owned());
-        self.sender.send(Pending { append, answer, reply }).await.map_err(|_| ended())?;
+        self.sender.send(Pending { append, answer, reply, span: trace::current_span() }).await.map_err(|_| ended())?;
         outcome.await.map_err(|_| ended())?
     }
 }
 
 /// Starts the writers; they end when the queue is dropped.
-pub(super) fn start(pool: &PgPool, options: StoreOptions, commits: &watch::Sender<u64>) -> Queue {
+pub(super) fn start(pool: &PgPool, options: StoreOptions, commits: &watch::Sender<u64>, measures: &Writing) -> Queue {
     let (sender, receiver) = mpsc::channel(options.queue_max);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..options.writers.max(1) {
         let (pool, receiver, commits) = (pool.clone(), Arc::clone(&receiver), commits.clone());
+        let (measures, tracer) = (measures.clone(), Tracer::of(options.service));
         tokio::spawn(async move {
-            while let Some(group) = next_group(&receiver, options.group_events_max).await {
-                write(&pool, group, &commits).await;
+            while let Some(group) = next_group(&receiver, options.group_events_max, &measures).await {
+                write(&pool, group, &commits, &measures, tracer).await;
             }
         });
     }
@@ -58,7 +64,11 @@ pub(super) fn start(pool: &PgPool, options: StoreOptions, commits: &watch::Sende
 }
 
 /// The first append that waits and whatever else has arrived by then, up to the limit.
-async fn next_group(receiver: &Mutex<mpsc::Receiver<Pending>>, events_max: usize) -> Option<Vec<Pending>> {
+async fn next_group(
+    receiver: &Mutex<mpsc::Receiver<Pending>>,
+    events_max: usize,
+    measures: &Writing,
+) -> Option<Vec<Pending>> {
     let mut receiver = receiver.lock().await;
     let first = receiver.recv().await?;
     let mut events = first.append.events.len();
@@ -71,8 +81,7 @@ async fn next_group(receiver: &Mutex<mpsc::Receiver<Pending>>, events_max: usize
         // under one idempotency key: the second finds out when it is decided again.
         let new = streams.insert(next.append.stream.clone()) && next.key().is_none_or(|key| keys.insert(key));
         if !new {
-            let conflict = conflict(&next.append);
-            let _ = next.reply.send(Err(conflict));
+            next.conflicted(measures);
             continue;
         }
         events += next.append.events.len();
@@ -81,13 +90,24 @@ async fn next_group(receiver: &Mutex<mpsc::Receiver<Pending>>, events_max: usize
     Some(group)
 }
 
-async fn write(pool: &PgPool, mut group: Vec<Pending>, commits: &watch::Sender<u64>) {
+async fn write(
+    pool: &PgPool,
+    mut group: Vec<Pending>,
+    commits: &watch::Sender<u64>,
+    measures: &Writing,
+    tracer: Tracer,
+) {
     for _ in 0..ROUNDS_MAX {
         if group.is_empty() {
             return;
         }
+        let began = Instant::now();
+        let span = commit_span(tracer, &group);
         match insert(pool, &group).await {
             Ok(cursor) => {
+                let events = group.iter().map(|pending| pending.append.events.len()).sum();
+                committed(span, &group);
+                measures.committed(group.len(), events, began.elapsed());
                 commits.send_modify(|n| *n += 1);
                 for pending in group {
                     let _ = pending.reply.send(Ok(cursor));
@@ -95,35 +115,56 @@ async fn write(pool: &PgPool, mut group: Vec<Pending>, commits: &watch::Sender<u
                 return;
             }
             Err(error) if is_unique_violation(&error) => {
-                group = match without_repeated(pool, group).await {
+                span.forget();
+                group = match without_repeated(pool, group, measures).await {
                     Ok(rest) => rest,
-                    Err((group, error)) => return fail_all(group, &error),
+                    Err((group, error)) => return fail_all(group, &error, measures),
                 };
                 match rows::stale(pool, group.iter().map(|p| &p.append)).await {
                     Ok(stale) => {
                         let stale: HashSet<_> = stale.into_iter().collect();
                         let (failed, rest): (Vec<_>, Vec<_>) =
                             group.into_iter().partition(|pending| stale.contains(&pending.append.stream));
-                        for pending in failed {
-                            let conflict = conflict(&pending.append);
-                            let _ = pending.reply.send(Err(conflict));
-                        }
+                        failed.into_iter().for_each(|pending| pending.conflicted(measures));
                         group = rest;
                     }
-                    Err(error) => return fail_all(group, &error),
+                    Err(error) => return fail_all(group, &error, measures),
                 }
             }
-            Err(error) => return fail_all(group, &translate(error)),
+            Err(error) => {
+                span.forget();
+                return fail_all(group, &translate(error), measures);
+            }
         }
     }
-    for pending in group {
-        let conflict = conflict(&pending.append);
-        let _ = pending.reply.send(Err(conflict));
+    group.into_iter().for_each(|pending| pending.conflicted(measures));
+}
+
+/// The span of a group's commit: a trace of its own, linked to the appends that it carries.
+fn commit_span(tracer: Tracer, group: &[Pending]) -> Span {
+    let waiting = group.iter().filter_map(|pending| pending.span.as_ref());
+    let mut span = tracer.batch(Kind::Client, "INSERT events", waiting.map(trace::Current::at));
+    span.set("db.system.name", "postgresql");
+    span.set("db.operation.name", "INSERT");
+    span.set("db.collection.name", "events");
+    span.set("db.operation.batch.size", i64::try_from(group.len()).unwrap_or(i64::MAX));
+    span
+}
+
+/// Links the appends to the commit that has carried them.
+fn committed(span: Span, group: &[Pending]) {
+    if let Some(at) = span.at() {
+        let waiting = group.iter().filter_map(|pending| pending.span.as_ref());
+        waiting.for_each(|current| current.with(|append| append.link(at)));
     }
 }
 
 /// Takes those out of the group whose idempotency key has an answer already.
-async fn without_repeated(pool: &PgPool, group: Vec<Pending>) -> Result<Vec<Pending>, (Vec<Pending>, Error)> {
+async fn without_repeated(
+    pool: &PgPool,
+    group: Vec<Pending>,
+    measures: &Writing,
+) -> Result<Vec<Pending>, (Vec<Pending>, Error)> {
     let (keyed, mut rest): (Vec<_>, Vec<_>) = group.into_iter().partition(|pending| pending.answer.is_some());
     let answers: Vec<&Answer> = keyed.iter().filter_map(|pending| pending.answer.as_ref()).collect();
     let repeated: HashSet<usize> = match answers::repeated(pool, &answers).await {
@@ -135,6 +176,7 @@ async fn without_repeated(pool: &PgPool, group: Vec<Pending>) -> Result<Vec<Pend
     };
     for (n, pending) in keyed.into_iter().enumerate() {
         if repeated.contains(&n) {
+            measures.failed(1, &Error::Repeated);
             let _ = pending.reply.send(Err(Error::Repeated));
         } else {
             rest.push(pending);
@@ -176,13 +218,18 @@ impl Pending {
     fn key(&self) -> Option<(String, String)> {
         self.answer.as_ref().map(|answer| (answer.scope.clone(), answer.key.clone()))
     }
+
+    /// Somebody else was faster.
+    fn conflicted(self, measures: &Writing) {
+        let Append { stream, expected, .. } = self.append;
+        let conflict = Error::Conflict { stream, expected };
+        measures.failed(1, &conflict);
+        let _ = self.reply.send(Err(conflict));
+    }
 }
 
-fn conflict(append: &Append) -> Error {
-    Error::Conflict { stream: append.stream.clone(), expected: append.expected }
-}
-
-fn fail_all(group: Vec<Pending>, error: &Error) {
+fn fail_all(group: Vec<Pending>, error: &Error, measures: &Writing) {
+    measures.failed(group.len(), error);
     for pending in group {
         let _ = pending.reply.send(Err(error.for_another()));
     }

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use sqlx::PgPool;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{StoreOptions, translate};
+use crate::measures::Storing;
 use crate::{Error, History, StreamId};
 
 /// Each stream is one index range, whatever the planner guesses of the arrays; the inner order is the
@@ -64,16 +66,18 @@ impl Queue {
 }
 
 /// Starts the readers; they end when the queue is dropped.
-pub(super) fn start(pool: &PgPool, options: StoreOptions) -> Queue {
+pub(super) fn start(pool: &PgPool, options: StoreOptions, measures: &Storing) -> Queue {
     let (sender, receiver) = mpsc::channel(options.queue_max);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..options.readers.max(1) {
-        let (pool, receiver) = (pool.clone(), Arc::clone(&receiver));
+        let (pool, receiver, measures) = (pool.clone(), Arc::clone(&receiver), measures.clone());
         tokio::spawn(async move {
             let mut group = Vec::new();
             // One reader waits for work, the others for their turn to wait.
             while receiver.lock().await.recv_many(&mut group, options.group_loads_max).await > 0 {
+                let began = Instant::now();
                 answer(&pool, std::mem::take(&mut group)).await;
+                measures.loaded(began.elapsed());
             }
         });
     }

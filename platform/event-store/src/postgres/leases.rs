@@ -1,5 +1,6 @@
 //! Partitions shared among the living instances of a consumer, by the database's clock.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use broker::TopicPartition;
@@ -16,6 +17,19 @@ struct Held {
     next_offset: i64,
     mine: bool,
     free: bool,
+    /// Whose it is, when it is neither.
+    others: Option<Uuid>,
+}
+
+/// How many partitions a member may hold. What cannot be divided evenly goes to as few as it must, and stays with those
+/// who have it.
+fn share(rows: &[Held], members: usize) -> usize {
+    let (least, left_over) = (rows.len() / members.max(1), rows.len() % members.max(1));
+    let mut held: HashMap<Uuid, usize> = HashMap::new();
+    for other in rows.iter().filter_map(|row| row.others) {
+        *held.entry(other).or_default() += 1;
+    }
+    least + usize::from(held.values().filter(|count| **count > least).count() < left_over)
 }
 
 pub(super) async fn claim(
@@ -29,7 +43,7 @@ pub(super) async fn claim(
     let ttl = PgInterval { months: 0, days: 0, microseconds: i64::try_from(ttl.as_micros()).unwrap_or(i64::MAX) };
     let members = enrol(&mut transaction, consumer, owner, &ttl).await?;
     let rows = lock_rows(&mut transaction, consumer, owner, partitions).await?;
-    let share = partitions.len().div_ceil(members.max(1));
+    let share = share(&rows, members);
     let (mut kept, mut given_up) = (Vec::new(), Vec::new());
     for row in rows.iter().filter(|row| row.mine) {
         if kept.len() < share { kept.push(row) } else { given_up.push(row) }
@@ -108,11 +122,11 @@ async fn lock_rows(
     .execute(&mut **transaction)
     .await
     .map_err(translate)?;
-    type Row = (String, i32, i64, i64, bool, bool);
+    type Row = (String, i32, i64, i64, bool, bool, Option<Uuid>);
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT o.topic, o.partition, o.epoch, o.next_offset,
                 COALESCE(o.owner = $2 AND o.lease_until >= clock_timestamp(), false),
-                o.owner IS NULL OR o.lease_until IS NULL OR o.lease_until < clock_timestamp()
+                o.owner IS NULL OR o.lease_until IS NULL OR o.lease_until < clock_timestamp(), o.owner
            FROM consumer_offsets o
            JOIN UNNEST($3::text[], $4::int[]) AS w(topic, partition) ON o.topic = w.topic AND o.partition = w.partition
           WHERE o.consumer = $1
@@ -128,12 +142,13 @@ async fn lock_rows(
     .map_err(translate)?;
     Ok(rows
         .into_iter()
-        .map(|(topic, partition, epoch, next_offset, mine, free)| Held {
+        .map(|(topic, partition, epoch, next_offset, mine, free, owner)| Held {
             partition: TopicPartition::new(topic, partition),
             epoch,
             next_offset,
             mine,
             free,
+            others: owner.filter(|_| !mine && !free),
         })
         .collect())
 }

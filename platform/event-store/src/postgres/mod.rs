@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use broker::TopicPartition;
@@ -12,6 +12,7 @@ use sqlx::PgPool;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::measures::Storing;
 use crate::{
     Answer, Append, Cursor, DueTimer, Error, EventStore, History, Lease, Page, RecordedEvent, Snapshot, StreamId,
     UnitOfWork,
@@ -33,6 +34,8 @@ pub use gate::Gate;
 /// How a [`PgStore`] reads and writes.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreOptions {
+    /// Whose store it is, as its metrics name it.
+    pub service: &'static str,
     /// Groups of appends that may be written at once. While one waits for its flush another can
     /// be prepared.
     pub writers: usize,
@@ -48,7 +51,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { writers: 2, group_events_max: 512, readers: 2, group_loads_max: 256, queue_max: 4_096 }
+        Self { service: "tool", writers: 2, group_events_max: 512, readers: 2, group_loads_max: 256, queue_max: 4_096 }
     }
 }
 
@@ -61,6 +64,7 @@ pub struct PgStore {
     commits: watch::Sender<u64>,
     recent: recent::Recent,
     gate: Arc<Gate>,
+    measures: Storing,
 }
 
 impl PgStore {
@@ -73,14 +77,16 @@ impl PgStore {
     /// As [`PgStore::new`], with a gate that stores on the same server share.
     pub fn with_gate(pool: PgPool, options: StoreOptions, gate: Arc<Gate>) -> Arc<Self> {
         let (commits, _) = watch::channel(0);
+        let measures = Storing::new(options.service);
         Arc::new(Self {
             repository: PostgresEventRepository::new(pool.clone()),
-            appends: group_commit::start(&pool, options, &commits),
-            loads: group_load::start(&pool, options),
+            appends: group_commit::start(&pool, options, &commits, &measures.group),
+            loads: group_load::start(&pool, options, &measures),
             pool,
             commits,
             recent: recent::Recent::default(),
             gate,
+            measures,
         })
     }
 
@@ -140,7 +146,13 @@ impl EventStore for PgStore {
     }
 
     async fn commit(&self, work: UnitOfWork) -> Result<(), Error> {
-        unit_of_work::commit(&self.pool, work).await?;
+        let (events, began) = (work.appends.iter().map(|append| append.events.len()).sum(), Instant::now());
+        let committed = unit_of_work::commit(&self.pool, work).await;
+        match &committed {
+            Ok(()) => self.measures.unit.committed(1, events, began.elapsed()),
+            Err(error) => self.measures.unit.failed(1, error),
+        }
+        committed?;
         self.commits.send_modify(|n| *n += 1);
         Ok(())
     }

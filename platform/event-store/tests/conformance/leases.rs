@@ -49,6 +49,22 @@ pub async fn partitions_are_shared_fairly(store: Fixture) {
     assert_eq!(all.len(), 6, "nobody's partition is another's");
 }
 
+pub async fn what_cannot_be_divided_evenly_leaves_nobody_out(store: Fixture) {
+    let owners: [Uuid; 3] = std::array::from_fn(|_| Uuid::now_v7());
+    let mut held = BTreeMap::new();
+    // One after another: four; then two and two; then one has to give to the third.
+    for round in 0..4 {
+        for owner in owners {
+            held.insert(owner, epochs(&claim(&*store, owner, 4).await));
+        }
+        let counts: Vec<usize> = held.values().map(BTreeMap::len).collect();
+        assert!(round < 2 || (counts.iter().sum::<usize>() == 4 && !counts.contains(&0)), "{round}: {counts:?}");
+    }
+    for owner in owners {
+        assert_eq!(held[&owner], epochs(&claim(&*store, owner, 4).await), "it stays as it is");
+    }
+}
+
 pub async fn more_owners_than_shares_leave_somebody_waiting(store: Fixture) {
     let owners: Vec<Uuid> = (0..3).map(|_| Uuid::now_v7()).collect();
     assert_eq!(claim(&*store, owners[0], 1).await.len(), 1);

@@ -54,6 +54,7 @@ conformance! {
         old_answers_are_forgotten;
     leases:
         partitions_are_shared_fairly
+        what_cannot_be_divided_evenly_leaves_nobody_out
         more_owners_than_shares_leave_somebody_waiting
         an_expired_lease_is_taken_over_and_its_holder_writes_nothing
         a_renewed_lease_keeps_epoch_and_offset

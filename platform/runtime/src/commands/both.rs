@@ -4,7 +4,7 @@ use cqrs_es::Aggregate;
 use event_store::{Answer, Append, Cursor, UnitOfWork};
 use kernel::{Decide, Idempotent};
 
-use super::{Commands, Error, Executed, TRIES_MAX, append, not_recorded};
+use super::{Commands, Error, Executed, TRIES_MAX, append, deciding, not_recorded};
 use crate::Origin;
 use crate::states::{self, Loaded};
 
@@ -82,12 +82,18 @@ impl Commands {
         E: std::error::Error + 'static,
     {
         for _ in 0..TRIES_MAX {
+            let span = deciding::<A>(first.0);
             let mut a = self.decide_on::<A, E>(&first, origin).await?;
             let mut b = self.decide_on::<B, E>(&second, origin).await?;
             check(a.seen(), b.seen()).map_err(Error::Denied)?;
-            let appends: Vec<Append> = [a.append.take(), b.append.take()].into_iter().flatten().collect();
+            let mut appends: Vec<Append> = [a.append.take(), b.append.take()].into_iter().flatten().collect();
+            if let Some(traceparent) = span.traceparent() {
+                let events = appends.iter_mut().flat_map(|append| &mut append.events);
+                events.for_each(|event| event.metadata.traceparent = Some(traceparent.clone()));
+            }
             let answer = answering((&a.loaded.state, a.loaded.sequence), (&b.loaded.state, b.loaded.sequence));
             let Some(last) = appends.last().map(|append| (append.stream.clone(), append.expected)) else {
+                span.forget();
                 self.record_answer(answer).await.map_err(not_recorded)?;
                 return Ok((a.executed(None), b.executed(None)));
             };

@@ -9,6 +9,8 @@ use event_store::Lease;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::measures::Consuming;
+
 /// Records of one partition, fetched under one lease.
 pub(super) struct Batch {
     pub(super) partition: TopicPartition,
@@ -20,12 +22,13 @@ pub(super) struct Batch {
 pub(super) struct Fetchers {
     broker: Arc<dyn Broker>,
     sender: mpsc::Sender<Batch>,
+    measures: Consuming,
     tasks: HashMap<TopicPartition, JoinHandle<()>>,
 }
 
 impl Fetchers {
-    pub(super) fn new(broker: Arc<dyn Broker>, sender: mpsc::Sender<Batch>) -> Self {
-        Self { broker, sender, tasks: HashMap::new() }
+    pub(super) fn new(broker: Arc<dyn Broker>, sender: mpsc::Sender<Batch>, measures: Consuming) -> Self {
+        Self { broker, sender, measures, tasks: HashMap::new() }
     }
 
     /// Fetches the lease's partition from its offset on; ends an older task of the partition.
@@ -36,6 +39,7 @@ impl Fetchers {
             lease.epoch,
             lease.next_offset,
             self.sender.clone(),
+            self.measures.clone(),
         ));
         if let Some(old) = self.tasks.insert(lease.partition.clone(), task) {
             old.abort();
@@ -68,13 +72,19 @@ async fn fetch(
     epoch: i64,
     mut offset: i64,
     sender: mpsc::Sender<Batch>,
+    measures: Consuming,
 ) {
     let mut wait = Duration::from_millis(50);
     loop {
         // A place first: what is fetched can be handed over at once.
         let Ok(place) = sender.reserve().await else { return };
-        match broker.fetch(&partition, offset, FetchLimits::default()).await {
+        let fetched = broker.fetch(&partition, offset, FetchLimits::default()).await;
+        if let Err(error) = &fetched {
+            measures.not_fetched(error);
+        }
+        match fetched {
             Ok(fetched) => {
+                measures.ends_at(&partition, fetched.high_watermark);
                 wait = Duration::from_millis(50);
                 let Some(last) = fetched.records.last() else { continue };
                 offset = last.offset + 1;

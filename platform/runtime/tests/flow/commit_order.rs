@@ -61,7 +61,7 @@ pub async fn nothing_is_skipped_or_reversed(topic: Topic) {
     let diary = "CREATE TABLE diary (line bigserial PRIMARY KEY, stream text NOT NULL, sequence bigint NOT NULL)";
     sqlx::query(diary).execute(&pool).await.expect("made");
     let _relay = Process::relay(Arc::clone(&store), Arc::clone(&topic.broker), topic.name);
-    let (handle, follower) = projection::follow(Arc::clone(&store), pool.clone(), Arc::new(Diary));
+    let (handle, follower) = projection::follow("test", Arc::clone(&store), pool.clone(), Arc::new(Diary));
     let _projection = Process::spawn(|shutdown| tokio::spawn(follower.run(shutdown)));
 
     let commands = commands(Arc::clone(&store));

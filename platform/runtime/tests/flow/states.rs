@@ -87,7 +87,7 @@ async fn whoever_waits_for_the_projection_reads_its_own_writes() {
     let (handle, follower) = {
         // So slow that only those who wait bring it on.
         let counts = Counts { pace: PATIENCE * 100 };
-        projection::follow(Arc::clone(&store), pool.clone(), Arc::new(counts))
+        projection::follow("test", Arc::clone(&store), pool.clone(), Arc::new(counts))
     };
     let commands = commands(Arc::clone(&store));
     let first = commands.execute::<Tally>("mine", &origin(), Command::Add(1)).await.expect("appended");
@@ -109,7 +109,7 @@ async fn whoever_waits_for_the_projection_reads_its_own_writes() {
     // two that follow at once, one writes each page.
     follower.kill().await;
     let followers: Vec<_> = (0..2)
-        .map(|_| projection::follow(service.store(), pool.clone(), Arc::new(Counts { pace: Duration::ZERO })).1)
+        .map(|_| projection::follow("test", service.store(), pool.clone(), Arc::new(Counts { pace: Duration::ZERO })).1)
         .map(|follower| Process::spawn(|shutdown| tokio::spawn(follower.run(shutdown))))
         .collect();
     for _ in 0..20 {

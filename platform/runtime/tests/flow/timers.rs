@@ -17,7 +17,7 @@ fn reminder(id: &str, at: DateTime<Utc>) -> Record {
 }
 
 fn timers(service: &Service) -> Process {
-    let timers = Timers::new(service.store(), clock::system(), Arc::new(Follows::<true>));
+    let timers = Timers::new("test", service.store(), clock::system(), Arc::new(Follows::<true>));
     Process::spawn(|shutdown| tokio::spawn(timers.run(shutdown)))
 }
 

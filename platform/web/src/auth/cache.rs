@@ -3,37 +3,44 @@
 use chrono::Utc;
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
+use telemetry::metrics::CacheReads;
 
 /// Tokens that are remembered; each takes its own length and about 200 bytes.
 const TOKENS_MAX: u64 = 16_384;
 
 /// What good tokens say, by the tokens' hashes; never longer than the token is good.
-pub(super) struct Verified<T>(Cache<[u8; 32], (T, i64)>);
+pub(super) struct Verified<T> {
+    tokens: Cache<[u8; 32], (T, i64)>,
+    reads: CacheReads,
+}
 
 impl<T: Clone + Send + Sync + 'static> Verified<T> {
     pub(super) fn new() -> Self {
-        Self(Cache::new(TOKENS_MAX))
+        Self { tokens: Cache::new(TOKENS_MAX), reads: CacheReads::new("", "access_tokens") }
     }
 
     /// What the token says, if it was found good and has not expired since.
     pub(super) fn get(&self, token: &str) -> Option<T> {
         let hash = hash(token);
-        let (said, expires_at_s) = self.0.get(&hash)?;
-        if Utc::now().timestamp() < expires_at_s {
-            return Some(said);
+        if let Some((said, expires_at_s)) = self.tokens.get(&hash) {
+            if Utc::now().timestamp() < expires_at_s {
+                self.reads.hit();
+                return Some(said);
+            }
+            self.tokens.invalidate(&hash);
         }
-        self.0.invalidate(&hash);
+        self.reads.miss();
         None
     }
 
     /// Remembers a good token.
     pub(super) fn put(&self, token: &str, said: T, expires_at_s: i64) {
-        self.0.insert(hash(token), (said, expires_at_s));
+        self.tokens.insert(hash(token), (said, expires_at_s));
     }
 
     /// Forgets all: the keys that they were checked with have changed.
     pub(super) fn clear(&self) {
-        self.0.invalidate_all();
+        self.tokens.invalidate_all();
     }
 }
 

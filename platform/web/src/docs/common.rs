@@ -22,6 +22,8 @@ struct Common {
 struct Operation {
     secured: bool,
     body: bool,
+    /// Whether it may be sent under an idempotency key.
+    key: bool,
     in_path: bool,
 }
 
@@ -31,6 +33,7 @@ const fn common(status: &'static str, name: &'static str, says: &'static str, fi
 
 const ANYTHING: fn(&Operation) -> bool = |_| true;
 const WITH_BODY: fn(&Operation) -> bool = |operation| operation.body;
+const WITH_BODY_OR_KEY: fn(&Operation) -> bool = |operation| operation.body || operation.key;
 const SECURED: fn(&Operation) -> bool = |operation| operation.secured;
 
 const COMMON: [Common; 14] = [
@@ -40,10 +43,10 @@ const COMMON: [Common; 14] = [
     common("404", "NotFound", "There is none, or none that the caller may see", |operation| operation.in_path),
     common("406", "NotAcceptable", "None of the types in Accept can be answered", ANYTHING),
     common("408", "TooSlow", "The body did not arrive in time", WITH_BODY),
-    common("409", "Conflict", "It contradicts the present state", WITH_BODY),
+    common("409", "Conflict", "It contradicts the present state", WITH_BODY_OR_KEY),
     common("413", "TooLarge", "The body is larger than allowed", WITH_BODY),
     common("415", "UnsupportedMediaType", "The body is of a type that is not understood", WITH_BODY),
-    common("422", "Refused", "Understood, and refused: an unknown field, or a rule of the shop", WITH_BODY),
+    common("422", "Refused", "Understood, and refused: an unknown field, or a rule of the shop", WITH_BODY_OR_KEY),
     Common { retry: true, ..common("429", "TooManyRequests", "Too many requests; when to come again", ANYTHING) },
     common("431", "HeadersTooLarge", "The headers are more, or longer, than allowed", ANYTHING),
     common("500", "Internal", "An error of ours", ANYTHING),
@@ -76,6 +79,7 @@ fn complete(operation: &mut Value) {
     let of = Operation {
         secured: operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty()),
         body: operation["requestBody"].is_object(),
+        key: parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key"),
         in_path: parameters.iter().any(|parameter| parameter["in"] == "path"),
     };
     let Some(responses) = operation["responses"].as_object_mut() else { return };

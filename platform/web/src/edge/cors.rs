@@ -12,7 +12,7 @@ const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 const ANSWER_HEADERS: HeaderValue = HeaderValue::from_static(
     "etag, location, retry-after, idempotency-replayed, ratelimit-limit, ratelimit-remaining, ratelimit-reset, \
-     x-correlation-id, x-request-id",
+     x-correlation-id, x-request-id, trace-id",
 );
 /// How long a browser need not ask again, in seconds.
 const PREFLIGHT_S: HeaderValue = HeaderValue::from_static("600");

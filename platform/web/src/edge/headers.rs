@@ -4,12 +4,13 @@ use poem::http::header::{self, HeaderName};
 use poem::http::{HeaderMap, HeaderValue};
 use poem::{Request, Response};
 
-use crate::context::{CORRELATION_ID, REQUEST_ID, RequestContext, uuid_header};
+use crate::context::{CORRELATION_ID, REQUEST_ID, RequestContext, TRACE_ID, uuid_header};
 use crate::limits::Allowance;
 use crate::routes::{Own, Route};
 
 const CORRELATION: HeaderName = HeaderName::from_static(CORRELATION_ID);
 const REQUEST: HeaderName = HeaderName::from_static(REQUEST_ID);
+const TRACE: HeaderName = HeaderName::from_static(TRACE_ID);
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
@@ -60,6 +61,7 @@ pub(super) fn finish(
     let request_id = if context.request_id.is_none() { id.clone() } else { context.request_id_header() };
     headers.insert(CORRELATION, id);
     headers.insert(REQUEST, request_id);
+    headers.insert(TRACE, context.trace_id_header());
     if let Some(allowance) = allowance {
         limits(headers, allowance);
     }

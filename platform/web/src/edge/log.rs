@@ -47,7 +47,7 @@ impl Line<'_> {
                     client.address = remote,
                     user.id = user,
                     request.id = self.context.request_id.as_deref(),
-                    request.correlation_id = %self.context.correlation_id,
+                    correlation.id = %self.context.correlation_id,
                     trace.id = self.context.trace_id(),
                     "request answered"
                 )

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use poem::http::{Method, StatusCode};
-use telemetry::metrics::{self, Histogram, HistogramVec, IntCounter, IntCounterVec};
+use telemetry::metrics::{self, Histogram, IntCounter, IntGauge};
 
+use crate::measures::{HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS};
 use crate::routes::Routes;
 
 /// How paths that match no route are counted: together.
@@ -20,8 +21,7 @@ const STATUSES: [u16; 24] = [
 
 pub(super) struct Measures {
     service: &'static str,
-    requests: IntCounterVec,
-    seconds: HistogramVec,
+    in_flight: IntGauge,
     patterns: Vec<String>,
     cells: Vec<[OnceLock<Box<Cell>>; METHODS.len()]>,
 }
@@ -34,21 +34,17 @@ struct Cell {
 
 impl Measures {
     pub fn new(service: &'static str, routes: &Routes) -> Self {
-        let requests = metrics::counter_vec(
-            "http_requests_total",
-            "HTTP requests answered.",
-            &["service", "method", "endpoint", "status"],
-        );
-        let seconds = metrics::histogram_vec(
-            "http_request_duration_seconds",
-            "Time from a request's head to its answer.",
-            &["service", "method", "endpoint"],
-            metrics::SECONDS,
-        );
+        let service = metrics::role(service);
         let mut patterns = routes.all().iter().map(|route| route.pattern.clone()).collect::<Vec<_>>();
         patterns.push(UNMATCHED.to_owned());
         let cells = patterns.iter().map(|_| std::array::from_fn(|_| OnceLock::new())).collect();
-        Self { service, requests, seconds, patterns, cells }
+        Self { service, in_flight: HTTP_IN_FLIGHT.with(&[service]), patterns, cells }
+    }
+
+    /// A request is not answered until what is returned is dropped.
+    pub fn begin(&self) -> InFlight<'_> {
+        self.in_flight.inc();
+        InFlight(&self.in_flight)
     }
 
     /// Counts a request; `route` is its index, or none where no route fits.
@@ -56,15 +52,24 @@ impl Measures {
         let route = route.unwrap_or(self.cells.len() - 1);
         let endpoint = self.patterns[route].as_str();
         let cell = self.cells[route][method].get_or_init(|| {
-            let seconds = self.seconds.with_label_values(&[self.service, METHODS[method], endpoint]);
+            let seconds = HTTP_SECONDS.with(&[self.service, METHODS[method], endpoint]);
             Box::new(Cell { seconds, by_status: std::array::from_fn(|_| OnceLock::new()) })
         });
         cell.seconds.observe(took.as_secs_f64());
-        let counter = || self.requests.with_label_values(&[self.service, METHODS[method], endpoint, status.as_str()]);
+        let counter = || HTTP_REQUESTS.with(&[self.service, METHODS[method], endpoint, status.as_str()]);
         match STATUSES.binary_search(&status.as_u16()) {
             Ok(place) => cell.by_status[place].get_or_init(counter).inc(),
             Err(_) => counter().inc(),
         }
+    }
+}
+
+/// A request that is not answered yet.
+pub(super) struct InFlight<'a>(&'a IntGauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

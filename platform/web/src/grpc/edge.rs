@@ -8,15 +8,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use poem::http::{Request, Response};
+use telemetry::{Kind, Span, Tracer, trace};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::transport::server::TcpConnectInfo;
 use tower::{Layer, Service};
-use tracing::{Instrument, Span};
 
 use super::limited::Limited;
-use super::measured::{Measured, Measures};
+use super::measured::{Call, Measured};
 use super::{CALL_TIMEOUT, timeout};
 use crate::context::RequestContext;
 use crate::gate::Gate;
@@ -35,19 +35,19 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 pub(super) struct EdgeLayer(Arc<Shared>);
 
 struct Shared {
+    tracer: Tracer,
     gate: Gate,
     limits: Arc<Limits>,
-    measures: Measures,
     message_bytes_max: usize,
     access_log: AccessLog,
 }
 
 impl EdgeLayer {
-    pub fn new(options: &EdgeOptions) -> Self {
+    pub fn new(service: &'static str, options: &EdgeOptions) -> Self {
         Self(Arc::new(Shared {
+            tracer: Tracer::of(service),
             gate: Gate::new("grpc", options),
             limits: Arc::new(Limits::new(&options.rate_limits)),
-            measures: Measures::new(),
             message_bytes_max: options.body_bytes_max,
             access_log: options.access_log,
         }))
@@ -106,10 +106,7 @@ impl Shared {
         context.deadline = Some(started + limit);
         let info = request.extensions().get::<TcpConnectInfo>();
         context.remote = info.and_then(TcpConnectInfo::remote_addr).map(|remote| remote.ip().to_canonical());
-        let span = telemetry::records_spans().then(|| span(&path, &context));
-        if let Some(span) = &span {
-            context.traceparent = span.in_scope(telemetry::traceparent).or(context.traceparent.take());
-        }
+        let span = self.span(&path, &mut context);
 
         let bytes_max = self.message_bytes_max + FRAME_HEAD_BYTES;
         let request = request.map(|body| Body::new(Limited::new(body, bytes_max)));
@@ -128,29 +125,31 @@ impl Shared {
             }
         };
         let work = context.clone().scope(Arc::clone(&self.limits), work);
-        let (response, seen) = match &span {
-            Some(span) => work.instrument(span.clone()).await,
-            None => work.await,
-        };
-        let call = self.measures.call(path, started, context, seen, self.access_log);
+        let (response, seen) = trace::scope(span.clone(), work).await;
+        let span = span.map_or_else(Span::none, trace::Current::into_span);
+        let call = Call::new(path, started, context, seen, self.access_log, span);
         Measured::around(response, call)
+    }
+}
+
+impl Shared {
+    /// The call's span, with which the caller's trace goes on. Health is asked too often to be told.
+    fn span(&self, path: &str, context: &mut RequestContext) -> Option<trace::Current> {
+        if !self.tracer.is_on() || path.starts_with(HEALTH) {
+            return None;
+        }
+        let name = path.trim_start_matches('/');
+        let mut span = self.tracer.resume(Kind::Server, name.to_owned(), context.traceparent.as_deref());
+        span.set("rpc.system", "grpc");
+        if let Some((service, method)) = name.split_once('/').filter(|_| span.is_recorded()) {
+            span.set("rpc.service", service.to_owned());
+            span.set("rpc.method", method.to_owned());
+        }
+        context.traceparent = span.traceparent();
+        span.into_current()
     }
 }
 
 fn too_late(limit: Duration) -> Status {
     Status::deadline_exceeded(format!("there was no answer within {limit:?}"))
-}
-
-fn span(path: &str, context: &RequestContext) -> Span {
-    let name = path.trim_start_matches('/');
-    let span = tracing::info_span!(
-        "grpc.request",
-        otel.name = name,
-        otel.kind = "server",
-        rpc.system = "grpc",
-        rpc.method = name,
-        request.correlation_id = %context.correlation_id,
-    );
-    telemetry::set_parent(&span, context.traceparent.as_deref());
-    span
 }

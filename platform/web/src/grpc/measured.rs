@@ -6,69 +6,52 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use poem::http::{HeaderMap, Response};
-use telemetry::metrics::{self, HistogramVec, IntCounterVec};
+use telemetry::Span;
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::AccessLog;
 use crate::context::{RequestContext, Seen};
+use crate::measures::{GRPC_REQUESTS, GRPC_SECONDS};
 
 /// Methods that the server does not have count together.
 const UNMATCHED: &str = "unmatched";
 
-/// The metrics of a server.
-#[derive(Clone)]
-pub(super) struct Measures {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
-}
-
 /// One call until its end.
 pub(super) struct Call {
-    measures: Measures,
     path: String,
     started: Instant,
     context: RequestContext,
     seen: Seen,
     access_log: AccessLog,
+    span: Span,
 }
 
-impl Measures {
-    pub fn new() -> Self {
-        let requests =
-            metrics::counter_vec("grpc_requests_total", "gRPC calls answered.", &["service", "method", "code"]);
-        let seconds = metrics::histogram_vec(
-            "grpc_request_duration_seconds",
-            "Time from a call's head to the end of its answer.",
-            &["service", "method"],
-            metrics::SECONDS,
-        );
-        Self { requests, seconds }
-    }
-
-    pub fn call(
-        &self,
+impl Call {
+    pub(super) fn new(
         path: String,
         started: Instant,
         context: RequestContext,
         seen: Seen,
         access_log: AccessLog,
-    ) -> Call {
-        Call { measures: self.clone(), path, started, context, seen, access_log }
+        span: Span,
+    ) -> Self {
+        Self { path, started, context, seen, access_log, span }
     }
-}
 
-impl Call {
-    fn ended(&self, code: Code) {
+    fn ended(mut self, code: Code) {
         let took = self.started.elapsed();
         // A path that stands for nothing is the caller's own text, and no label.
         let known = if code == Code::Unimplemented { None } else { self.path.trim_start_matches('/').split_once('/') };
         let (service, method) = known.unwrap_or((UNMATCHED, UNMATCHED));
-        let Measures { requests, seconds } = &self.measures;
-        requests.with_label_values(&[service, method, name(code)]).inc();
-        seconds.with_label_values(&[service, method]).observe(took.as_secs_f64());
+        GRPC_REQUESTS.with(&[service, method, name(code)]).inc();
+        GRPC_SECONDS.with(&[service, method]).observe(took.as_secs_f64());
         let failed = matches!(code, Code::Internal | Code::Unavailable | Code::Unknown | Code::DataLoss);
+        self.span.set("rpc.grpc.status_code", i64::from(i32::from(code)));
+        if failed {
+            self.span.fail(name(code));
+        }
         let wanted = match self.access_log {
             AccessLog::Off => false,
             AccessLog::Failures => failed,
@@ -93,7 +76,7 @@ impl Call {
                         client.address = remote,
                         user.id = user,
                         request.id = self.context.request_id.as_deref(),
-                        request.correlation_id = %self.context.correlation_id,
+                        correlation.id = %self.context.correlation_id,
                         trace.id = self.context.trace_id(),
                     },
                     "call answered"

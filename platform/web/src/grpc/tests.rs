@@ -15,6 +15,8 @@ use tower::Layer;
 use super::*;
 use crate::{Problem, RequestContext};
 
+mod secure;
+
 /// A service without a contract: what it is asked stands in the path.
 #[derive(Clone)]
 struct Service;
@@ -59,7 +61,7 @@ async fn started(options: EdgeOptions) -> (Channel, tonic_health::server::Health
     let shutdown = CancellationToken::new();
     let (reporter, health) = tonic_health::server::health_reporter();
     let routes = Routes::new(Service).add_service(health);
-    tokio::spawn(serve(listener, routes, options, shutdown.clone()));
+    tokio::spawn(serve("test", listener, routes, options, shutdown.clone()));
     (channel, reporter, shutdown)
 }
 
@@ -85,7 +87,7 @@ fn within(timeout: Duration) -> tonic::Request<()> {
 #[tokio::test]
 async fn a_call_ends_with_its_callers_patience_and_says_so_to_the_next() {
     // Through a channel the client would end it by itself.
-    let edge = edge::EdgeLayer::new(&EdgeOptions::default()).layer(Service);
+    let edge = edge::EdgeLayer::new("test", &EdgeOptions::default()).layer(Service);
     let status = call(&edge, "/test.Test/Hold", within(Duration::from_millis(100))).await;
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
 
@@ -100,7 +102,7 @@ async fn a_call_ends_with_its_callers_patience_and_says_so_to_the_next() {
 async fn a_stream_is_not_cut_when_the_time_for_an_answer_is_over() {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("shop", ServingStatus::NotServing).await;
-    let edge = edge::EdgeLayer::new(&EdgeOptions::default()).layer(Routes::new(health));
+    let edge = edge::EdgeLayer::new("test", &EdgeOptions::default()).layer(Routes::new(health));
     let mut request = tonic::Request::new(HealthCheckRequest { service: "shop".to_owned() });
     let patience = Duration::from_millis(200);
     request.set_timeout(patience);
@@ -132,9 +134,9 @@ async fn calls_are_counted_by_method_and_code() {
     call(&channel, "/test.Test/secret@example.org", tonic::Request::new(())).await;
     HealthClient::new(channel).check(HealthCheckRequest::default()).await.unwrap();
     let counted = |line: &str| telemetry::metrics::render().contains(line);
-    assert!(counted(r#"grpc_requests_total{code="NOT_FOUND",method="Refuse",service="test.Test"}"#));
-    assert!(counted(r#"grpc_requests_total{code="OK",method="Check",service="grpc.health.v1.Health"}"#));
-    assert!(counted(r#"grpc_requests_total{code="UNIMPLEMENTED",method="unmatched",service="unmatched"}"#));
+    assert!(counted(r#"grpc_requests_total{code="NOT_FOUND",rpc_method="Refuse",rpc_service="test.Test"}"#));
+    assert!(counted(r#"grpc_requests_total{code="OK",rpc_method="Check",rpc_service="grpc.health.v1.Health"}"#));
+    assert!(counted(r#"grpc_requests_total{code="UNIMPLEMENTED",rpc_method="unmatched",rpc_service="unmatched"}"#));
     assert!(!counted("secret@example.org"));
 }
 

@@ -55,7 +55,7 @@ fn read(given: Option<Option<&str>>, more: bool) -> Result<Option<String>, Probl
 }
 
 /// Each part with its length, so that no two requests are taken for one.
-fn fingerprint(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn fingerprint(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

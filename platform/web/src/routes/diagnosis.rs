@@ -4,10 +4,12 @@
 //! and schema side by side, for that answer alone: it is not what decides.
 
 use poem_openapi::types::ParseFromJSON;
+use regex::Regex;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::Amount;
+use crate::types::line;
 
 /// A caller is told of so many faults at once.
 const FAULTS_MAX: usize = 20;
@@ -109,6 +111,19 @@ impl<'a> Walk<'a> {
         }
         if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
             self.report(at, format!("must have at most {} characters", schema["maxLength"]), false);
+        }
+        match schema["pattern"].as_str() {
+            // Nothing at all is too short already.
+            Some(line::PATTERN) if !text.is_empty() && text.trim().is_empty() => {
+                self.report(at, "must not be empty", false)
+            }
+            Some(line::PATTERN) if text.chars().any(char::is_control) => {
+                self.report(at, "must not contain control characters", false);
+            }
+            Some(pattern) if Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text)) => {
+                self.report(at, format!("must match {pattern}"), false);
+            }
+            _ => {}
         }
         if schema["format"] == "uuid" && Uuid::parse_str(text).is_err() {
             self.report(at, "is not a UUID", false);

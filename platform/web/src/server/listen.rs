@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::Server;
 use super::files::File;
+use super::process::OfTheProcess;
 use super::{App, Tls};
 use crate::EdgeOptions;
 
@@ -23,13 +24,24 @@ const FULL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// Serves `app` until `shutdown`. Then it is not ready; after [`EdgeOptions::drain_delay`] it takes
-/// no more connections, and requests in flight have [`EdgeOptions::shutdown_timeout`] to end.
+/// no more connections, and requests in flight have [`EdgeOptions::shutdown_timeout`] to end. What is for whoever looks
+/// after the process is answered at [`EdgeOptions::admin_listen`] too, if that is given.
 ///
 /// # Errors
-/// The listener has no address, or the TLS files cannot be used.
+/// The listener has no address, the TLS files cannot be used, or the second address cannot be had.
 pub async fn serve(listener: TcpListener, app: App, shutdown: CancellationToken) -> io::Result<()> {
-    let (options, health) = (app.options.clone(), app.health.clone());
-    serve_endpoint(listener, app.into_endpoint(), options, shutdown, move || health.drain()).await
+    let (options, health, edge) = (app.options.clone(), app.health.clone(), Arc::new(app.into_endpoint()));
+    let Some(address) = options.admin_listen else {
+        return serve_endpoint(listener, edge, options, shutdown, move || health.drain()).await;
+    };
+    let bound = TcpListener::bind(address).await;
+    let admin = bound.map_err(|error| io::Error::other(format!("{address} cannot be listened on: {error}")))?;
+    let process = OfTheProcess(Arc::clone(&edge));
+    tokio::try_join!(
+        serve_endpoint(admin, process, options.clone(), shutdown.clone(), || {}),
+        serve_endpoint(listener, edge, options, shutdown, move || health.drain()),
+    )?;
+    Ok(())
 }
 
 /// Serves what is no [`App`], such as a gateway, with the same care for its connections. `drain` is called when it is to

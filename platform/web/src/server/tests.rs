@@ -99,6 +99,21 @@ fn an_api_is_described_as_it_is_served() {
 }
 
 #[tokio::test]
+async fn a_port_of_its_own_is_for_the_process_alone() {
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let running = Running::start(EdgeOptions { admin_listen: Some(free), ..EdgeOptions::default() }).await;
+    let mut stream = running.connect().await;
+    assert!(running.get(&mut stream, "/hello").await.starts_with("HTTP/1.1 200"));
+    for (path, status) in
+        [("/metrics", "200"), ("/health/ready", "200"), ("/hello", "404"), ("/admin/log-level", "401")]
+    {
+        let mut stream = TcpStream::connect(free).await.unwrap();
+        let answer = running.get(&mut stream, path).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_without_a_length_is_limited_while_it_is_read() {
     let running = Running::start(EdgeOptions::default()).await;
     let mut stream = running.connect().await;

@@ -30,7 +30,11 @@ impl Contacts {
     pub(super) async fn of(&self, user_id: UserId) -> Result<Contact, Unsent> {
         let mut request = tonic::Request::new(GetContactRequest { user_id: user_id.to_string() });
         self.tokens.authorize(&mut request).map_err(|_| Failure::Other)?;
-        match self.client.clone().get_contact(request).await {
+        let call = async {
+            web::grpc::trace(&mut request);
+            self.client.clone().get_contact(request).await
+        };
+        match web::grpc::traced("user.UserService/GetContact", call).await {
             Ok(contact) => Ok(contact.into_inner()),
             Err(status) => Err(match status.code() {
                 Code::NotFound => Unsent::Skip(Skip::UserDeleted),

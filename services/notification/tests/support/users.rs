@@ -27,7 +27,7 @@ impl Users {
         let address = listener.local_addr().unwrap().to_string();
         let users = Self { address, known: Arc::default(), shutdown: CancellationToken::new() };
         let routes = tonic::service::Routes::new(UserServiceServer::new(users.clone()));
-        tokio::spawn(web::grpc::serve(listener, routes, web::EdgeOptions::default(), users.shutdown.clone()));
+        tokio::spawn(web::grpc::serve("user", listener, routes, web::EdgeOptions::default(), users.shutdown.clone()));
         users
     }
 

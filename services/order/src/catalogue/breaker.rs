@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use recloser::{AsyncRecloser, Recloser};
-use telemetry::metrics::{IntCounterVec, IntGaugeVec, counter_vec, gauge_vec};
+use telemetry::metrics::Circuit;
 use tonic::Status;
 
 /// Half of the last so many calls failed: it opens.
@@ -12,13 +12,11 @@ const WINDOW: usize = 20;
 const PROBES: usize = 4;
 /// How long nobody asks before that.
 const OPEN_FOR: Duration = Duration::from_secs(2);
-const LABELS: [&str; 2] = ["order", "product"];
 
 /// A circuit breaker that judges the status of a gRPC call. Its state is the gauge `circuit_breaker_open`.
 pub(super) struct Breaker {
     circuit: AsyncRecloser,
-    open: IntGaugeVec,
-    calls: IntCounterVec,
+    measures: Circuit,
 }
 
 /// Why there is no answer.
@@ -32,13 +30,9 @@ pub(super) enum Failure {
 
 impl Breaker {
     pub fn new() -> Self {
-        let open = gauge_vec("circuit_breaker_open", "1 while calls are rejected unasked.", &["service", "to"]);
-        let calls =
-            counter_vec("circuit_breaker_calls_total", "Calls by what came of them.", &["service", "to", "outcome"]);
-        open.with_label_values(&LABELS).set(0);
         let circuit =
             Recloser::custom().error_rate(0.5).closed_len(WINDOW).half_open_len(PROBES).open_wait(OPEN_FOR).build();
-        Self { circuit: circuit.into(), open, calls }
+        Self { circuit: circuit.into(), measures: Circuit::new("order", "product") }
     }
 
     /// Makes the call unless the circuit is open. `fails` tells which statuses speak of a service in trouble; all others
@@ -48,24 +42,26 @@ impl Breaker {
         fails: impl Fn(&Status) -> bool,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Failure> {
-        let (outcome, result) = match self.circuit.call_with(|status: &Status| fails(status), call).await {
-            Ok(answer) => ("answered", Ok(answer)),
-            Err(recloser::Error::Rejected) => ("rejected", Err(Failure::Open)),
-            Err(recloser::Error::Inner(status)) if fails(&status) => ("failed", Err(Failure::Status(status))),
-            Err(recloser::Error::Inner(status)) => ("answered", Err(Failure::Status(status))),
-        };
-        let [service, to] = LABELS;
-        self.calls.with_label_values(&[service, to, outcome]).inc();
-        let open = self.open.with_label_values(&LABELS);
-        match outcome {
-            "answered" => open.set(0),
-            "rejected" if open.get() == 0 => {
-                open.set(1);
-                tracing::warn!("the product service fails: it is not asked for a while");
+        match self.circuit.call_with(|status: &Status| fails(status), call).await {
+            Ok(answer) => {
+                self.measures.answered();
+                Ok(answer)
             }
-            _ => {}
+            Err(recloser::Error::Rejected) => {
+                if self.measures.rejected() {
+                    tracing::warn!("the product service fails: it is not asked for a while");
+                }
+                Err(Failure::Open)
+            }
+            Err(recloser::Error::Inner(status)) => {
+                if fails(&status) {
+                    self.measures.failed()
+                } else {
+                    self.measures.answered()
+                }
+                Err(Failure::Status(status))
+            }
         }
-        result
     }
 }
 
@@ -95,9 +91,9 @@ mod tests {
             failed += 1;
             assert!(failed <= WINDOW, "it never opens");
         }
-        assert_eq!(breaker.open.with_label_values(&LABELS).get(), 1);
+        assert!(breaker.measures.is_open());
         assert!(matches!(call(&breaker, Code::Ok).await, Err(Failure::Open)), "nobody asks now");
         testkit::eventually(Duration::from_secs(20), || async { call(&breaker, Code::Ok).await.is_ok() }).await;
-        assert_eq!(breaker.open.with_label_values(&LABELS).get(), 0);
+        assert!(!breaker.measures.is_open());
     }
 }

@@ -6,6 +6,7 @@ use poem_openapi::{Enum, Object};
 use uuid::Uuid;
 use web::{Amount, Text, Timestamp};
 
+use super::token::Token;
 use crate::timeline;
 
 /// An order as it is asked for: `product_id` and `quantity`, or `lines`.
@@ -22,8 +23,8 @@ pub(super) struct CreateOrder {
     pub lines: Option<Vec<CreateLine>>,
     /// Where it goes: an entry of your address book.
     pub address_id: Option<Uuid>,
-    /// The payment provider's token; `tok_ok` when left out.
-    pub payment_method: Option<Text>,
+    /// The payment provider's token, never a card's number; `tok_ok` when left out.
+    pub payment_method: Option<Token>,
     /// Your own id, if you like.
     pub user_id: Option<Uuid>,
 }
@@ -36,7 +37,7 @@ impl Example for CreateOrder {
             quantity: Some(2),
             lines: None,
             address_id: None,
-            payment_method: Some("tok_ok".into()),
+            payment_method: Some(Token::from("tok_ok")),
             user_id: None,
         }
     }

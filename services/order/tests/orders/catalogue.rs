@@ -8,12 +8,15 @@ use proto::product::{
     CheckAvailabilityRequest, CheckAvailabilityResponse, GetProductRequest, ListProductsRequest, ListProductsResponse,
     Product, QuoteRequest, QuoteResponse, QuotedLine,
 };
+use proto::user::user_service_server::{UserService, UserServiceServer};
+use proto::user::{Address, Contact, GetAddressRequest, GetContactRequest};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
+use web::auth::ServiceTokens;
 
 /// 999.99, 50 of them.
 pub const LAPTOP: Uuid = Uuid::from_u128(1);
@@ -39,14 +42,40 @@ pub fn permits(quantity: i64) -> Arc<Semaphore> {
     Arc::clone(PERMITS.lock().unwrap().entry(quantity).or_insert_with(|| Arc::new(Semaphore::new(0))))
 }
 
+/// What the services of these tests share.
+pub const SECRET: &str = "a secret of more than 32 characters";
+/// The only address that there is, of whoever asks.
+pub const HOME: Uuid = Uuid::from_u128(7);
+/// Asking for it finds the user service away.
+pub const NOWHERE: Uuid = Uuid::from_u128(8);
+
+struct AddressBook;
+
+#[tonic::async_trait]
+impl UserService for AddressBook {
+    async fn get_contact(&self, _: Request<GetContactRequest>) -> Result<Response<Contact>, Status> {
+        Err(Status::unimplemented("orders write to nobody"))
+    }
+
+    async fn get_address(&self, request: Request<GetAddressRequest>) -> Result<Response<Address>, Status> {
+        let services = ServiceTokens::from_secret(SECRET, "user").unwrap();
+        assert_eq!(&*services.authenticate(request.metadata())?, "order");
+        match request.get_ref().address_id.parse::<Uuid>().unwrap() {
+            HOME => Ok(Response::new(Address::default())),
+            NOWHERE => Err(Status::unavailable("away")),
+            _ => Err(Status::not_found("none")),
+        }
+    }
+}
+
 struct Catalogue;
 
 /// Serves the catalogue and says where.
 pub async fn serve(shutdown: CancellationToken) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let routes = Routes::new(ProductServiceServer::new(Catalogue));
-    tokio::spawn(web::grpc::serve(listener, routes, web::EdgeOptions::default(), shutdown));
+    let routes = Routes::new(ProductServiceServer::new(Catalogue)).add_service(UserServiceServer::new(AddressBook));
+    tokio::spawn(web::grpc::serve("product", listener, routes, web::EdgeOptions::default(), shutdown));
     address
 }
 

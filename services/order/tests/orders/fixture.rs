@@ -81,7 +81,14 @@ impl Instance {
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http_address, grpc_address) = (http.local_addr().unwrap(), grpc.local_addr().unwrap());
-        let config = Config { product_grpc, currency: Currency::EUR, edge: web::EdgeOptions::default() };
+        let config = Config {
+            // One address for all that is asked: the fixed catalogue, and beside it a fixed address book.
+            user_grpc: product_grpc.clone(),
+            product_grpc,
+            internal_token: Some(catalogue::SECRET.to_owned()),
+            currency: Currency::EUR,
+            edge: web::EdgeOptions::default(),
+        };
         let listeners = Listeners { http, grpc: Some(grpc) };
         let service = Service::build(config, deps, listeners, TokenVerifier::of_signer(signer)).await.unwrap();
         Self {

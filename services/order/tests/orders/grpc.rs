@@ -10,7 +10,7 @@ use uuid::Uuid;
 use web::RequestContext;
 use web::auth::{Role, TokenSigner, TokenVerifier};
 
-use crate::catalogue::{LAPTOP, MOUSE, RIDDLE};
+use crate::catalogue::{HOME, LAPTOP, MOUSE, RIDDLE};
 use crate::fixture::{Shop, User};
 
 async fn request<T>(message: T, user: &User) -> tonic::Request<T> {
@@ -59,7 +59,7 @@ async fn an_order_is_cancelled_watched_and_listed_over_grpc() {
     let (user, other, admin) = (shop.customer(), shop.customer(), shop.user(Role::Admin));
     let mut client = client(&shop);
     let line = |product: Uuid, quantity| CreateOrderLine { product_id: product.to_string(), quantity };
-    let (lines, address) = (vec![line(LAPTOP, 1), line(MOUSE, 2)], Uuid::now_v7().to_string());
+    let (lines, address) = (vec![line(LAPTOP, 1), line(MOUSE, 2)], HOME.to_string());
     let wanted = CreateOrderRequest { lines, address_id: address.clone(), ..CreateOrderRequest::default() };
     let created = client.create_order(request(wanted.clone(), &user).await).await.unwrap().into_inner();
     let order = created.order.unwrap();

@@ -4,7 +4,7 @@ use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::catalogue::{IMPORTED, LAPTOP, MOUSE, PALACE, RIDDLE, SCREWS};
+use crate::catalogue::{HOME, IMPORTED, LAPTOP, MOUSE, NOWHERE, PALACE, RIDDLE, SCREWS};
 use crate::fixture::{PATIENCE, Shop};
 
 #[tokio::test]
@@ -50,11 +50,25 @@ async fn an_order_of_one_product_is_placed_and_published() {
 }
 
 #[tokio::test]
+async fn an_order_waits_for_the_user_service_only_where_it_has_an_address() {
+    let shop = Shop::open().await;
+    let user = shop.customer();
+    let mut body = json!({ "product_id": LAPTOP, "quantity": 1, "address_id": NOWHERE });
+    let refused = shop.post(&user, "/orders", &body).await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text);
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(shop.events().await, 0);
+    body["address_id"] = json!(null);
+    assert_eq!(shop.post(&user, "/orders", &body).await.status, StatusCode::CREATED);
+    shop.close().await;
+}
+
+#[tokio::test]
 async fn an_order_of_several_lines_is_placed_at_the_catalogues_prices() {
     let shop = Shop::open().await;
     let user = shop.customer();
     let lines = json!([{ "product_id": LAPTOP, "quantity": 1 }, { "product_id": MOUSE, "quantity": 3 }]);
-    let address = Uuid::now_v7();
+    let address = HOME;
     let body = json!({
         "lines": lines, "payment_method": "tok_declined", "user_id": user.id, "address_id": address,
     });
@@ -125,6 +139,7 @@ async fn bad_input_is_refused_by_name_and_nothing_is_stored() {
         (with("user_id", json!(Uuid::now_v7())), 422, "user_id"),
         (with("user_id", json!(1)), 400, "user_id"),
         (with("address_id", json!("home")), 400, "address_id"),
+        (with("address_id", json!(Uuid::now_v7())), 400, "address_id"),
         (with("price", json!(0.01)), 422, "price"),
         (with("status", json!("confirmed")), 422, "status"),
         (with("role", json!("admin")), 422, "role"),

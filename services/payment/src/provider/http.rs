@@ -81,7 +81,6 @@ impl HttpProvider {
             .half_open_len(JUDGED_CALLS_AFTER_REST)
             .open_wait(REST)
             .build();
-        measures::resting(false);
         Ok(Self { http, url, key: settings.key.clone(), clock, breaker: breaker.into() })
     }
 
@@ -123,11 +122,22 @@ impl HttpProvider {
         let nonce = self.clock.new_id().simple().to_string();
         let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
         let signature = self.key.sign(self.clock.now(), &signed::request(method.as_str(), &target, &nonce, &body));
-        self.http.request(method, url).header(SIGNATURE, signature).header(NONCE, nonce).body(body)
+        let mut request = self.http.request(method.clone(), url).header(SIGNATURE, signature).header(NONCE, nonce);
+        if let Some(current) = telemetry::trace::current_span() {
+            request = request.header("traceparent", current.at().traceparent());
+            current.with(|span| {
+                span.set("http.request.method", method.to_string());
+                span.set_with("server.address", || self.url.host_str().unwrap_or_default().to_owned());
+            });
+        }
+        request.body(body)
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Error> {
         let response = request.send().await.map_err(|error| lost(&error))?;
+        if let Some(current) = telemetry::trace::current_span() {
+            current.with(|span| span.set("http.response.status_code", i64::from(response.status().as_u16())));
+        }
         match response.status() {
             StatusCode::OK => {}
             // It says itself that nothing came of it, or that it cannot say.
@@ -145,12 +155,19 @@ impl HttpProvider {
         let fails = |error: &Error| !matches!(error, Error::Failed(status) if *status < 500);
         match self.breaker.call_with(fails, call).await {
             Ok(answer) => {
-                measures::resting(false);
+                measures::answered();
                 Ok(answer)
             }
-            Err(recloser::Error::Inner(error)) => Err(error),
+            Err(recloser::Error::Inner(error)) => {
+                if fails(&error) {
+                    measures::failed()
+                } else {
+                    measures::answered()
+                }
+                Err(error)
+            }
             Err(recloser::Error::Rejected) => {
-                measures::resting(true);
+                measures::rested();
                 Err(Error::Resting)
             }
         }

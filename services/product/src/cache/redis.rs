@@ -8,11 +8,12 @@ use deadpool_redis::redis::io::tcp::TcpSettings;
 use deadpool_redis::redis::{FromRedisValue, IntoConnectionInfo, Pipeline, pipe};
 use deadpool_redis::{Manager, Pool};
 use recloser::{AsyncRecloser, Recloser};
-use telemetry::metrics::{self, IntCounter, IntCounterVec, IntGauge};
+use telemetry::metrics::{Circuit, IntCounter, IntGauge};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::entry::Shown;
+use crate::measures;
 
 mod owed;
 
@@ -50,9 +51,9 @@ pub(super) struct Redis {
     /// Tombstones that could not be set: until they are, nothing there is believed.
     owed: Owed,
     fills: Arc<Semaphore>,
-    failures: IntCounterVec,
     left_out: IntCounter,
     open: IntGauge,
+    circuit: Circuit,
 }
 
 impl Redis {
@@ -66,22 +67,16 @@ impl Redis {
             .half_open_len(1)
             .open_wait(OPEN_FOR)
             .build();
-        let failures =
-            metrics::counter_vec("product_cache_redis_failures_total", "Calls to Redis that failed.", &["call"]);
-        let left_out = metrics::counter_vec(
-            "product_cache_redis_left_out_total",
-            "Calls to Redis that the circuit breaker left out.",
-            &[],
-        );
-        let open = metrics::gauge_vec(
-            "product_cache_redis_open",
-            "1 while the circuit breaker leaves calls to Redis out.",
-            &[],
-        );
-        let none: &[&str] = &[];
-        let (left_out, open) = (left_out.with_label_values(none), open.with_label_values(none));
+        measures::REDIS_FAILURES.init(&[]);
+        let (left_out, open) = (measures::REDIS_LEFT_OUT.with(&[]), measures::REDIS_OPEN.with(&[]));
+        let circuit = Circuit::new("product", "redis");
         let (breaker, owed, fills) = (breaker.into(), Owed::default(), Arc::new(Semaphore::new(FILLS_MAX)));
-        Ok(Self { pool, breaker, owed, fills, failures, left_out, open })
+        Ok(Self { pool, breaker, owed, fills, left_out, open, circuit })
+    }
+
+    /// Tells in the metrics how the connections are used.
+    pub fn look(&self) {
+        measures::pool(&self.pool.status());
     }
 
     pub async fn get(&self, id: Uuid) -> Found {
@@ -144,15 +139,18 @@ impl Redis {
         match self.breaker.call(bounded).await {
             Ok(answer) => {
                 self.open.set(0);
+                self.circuit.answered();
                 Some(answer)
             }
             Err(recloser::Error::Rejected) => {
                 self.open.set(1);
+                self.circuit.rejected();
                 self.left_out.inc();
                 None
             }
             Err(recloser::Error::Inner(error)) => {
-                self.failures.with_label_values(&[name]).inc();
+                measures::REDIS_FAILURES.with(&[name]).inc();
+                self.circuit.failed();
                 tracing::warn!(redis.call = name, error = format!("{error:#}"), "Redis failed");
                 None
             }

@@ -10,12 +10,12 @@ use poem_openapi::registry::{
 };
 use poem_openapi::{ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi};
 use web::auth::Admin;
-use web::{Problem, RequestContext};
+use web::{Answered, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::answers::header_of;
 use super::{Shared, Tag};
 use crate::refusal;
-use crate::transfer::import::{Report, import};
+use crate::transfer::import::{Import, Report};
 use crate::transfer::{Format, export};
 
 const CSV: &str = "text/csv";
@@ -109,7 +109,7 @@ impl Transfer {
     ///
     /// Good lines take effect, of bad ones the report tells what is wrong. A line with the `id` or the `sku` of a product
     /// that there is changes that product in what the line gives; any other line creates one. So the same file with ids
-    /// or SKUs may be imported again.
+    /// or SKUs may be imported again, and any file under the key that it came with.
     #[oai(path = "/products/import", method = "post", operation_id = "importProducts")]
     async fn import(
         &self,
@@ -118,11 +118,23 @@ impl Transfer {
         /// Only tell what would become of it.
         #[oai(default)]
         dry_run: Query<bool>,
+        /// Any text of your own. Sent again with the same key and file, each line takes effect once, also where the first
+        /// request was cut off in the middle.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         file: File,
-    ) -> Result<Json<Report>, Problem> {
+    ) -> Result<Answered<Json<Report>>, Problem> {
         let Shared { commands, currency, .. } = &self.0;
         let origin = self.0.origin(&context, &admin);
-        import(commands, &origin, *currency, file.format, &file.text, dry_run.0).await.map(Json)
+        let import = |ticket: Ticket| async move {
+            let import = Import { commands, origin: &origin, currency: *currency, ticket: &ticket, dry_run: dry_run.0 };
+            let report = import.run(file.format, &file.text).await?;
+            if !dry_run.0 {
+                commands.record_answer(ticket.answer(|| Json(report.clone()))).await?;
+            }
+            Ok(Json(report))
+        };
+        self.0.keys.once(&key, Some(&admin.0), import).await
     }
 
     /// Export all products

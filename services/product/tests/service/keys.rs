@@ -53,3 +53,35 @@ async fn many_at_once_under_one_key_restock_once() {
     assert_eq!(post(&shop, &path, "l", r#"{"quantity":0}"#).await.status(), 400);
     shop.close().await;
 }
+
+#[tokio::test]
+async fn a_file_is_imported_once_under_a_key_also_after_a_crash_in_its_middle() {
+    let shop = Shop::open().await;
+    let file = "name,price,stock\nLamp,19.90,3\nChair,49.00,2\nNothing,0,1\nDesk,99.00,1\n";
+    let import = async |key: &str, query: &str, file: &str| {
+        let headers = [("idempotency-key", key), ("content-type", "text/csv")];
+        let answer = shop.with(Method::POST, &format!("/products/import{query}"), &headers, file).await;
+        let replayed = answer.headers().contains_key("idempotency-replayed");
+        (answer.status().as_u16(), replayed, answer.text().await.unwrap())
+    };
+    // Trying keeps nothing.
+    assert_eq!(import("k", "?dry_run=true", file).await.0, 200);
+    let first = import("k", "", file).await;
+    assert_eq!((first.0, first.1), (200, false), "{}", first.2);
+    let report: Value = serde_json::from_str(&first.2).unwrap();
+    assert_eq!((report["created"].as_u64(), report["failed"].as_u64()), (Some(3), Some(1)), "{report}");
+    let events = shop.events().await;
+    assert_eq!(import("k", "", file).await, (200, true, first.2.clone()));
+    assert_eq!(import("k", "", "name,price\nSofa,1\n").await.0, 422);
+    assert_eq!(shop.events().await, events);
+
+    // As if the first request had died before its report was kept, a line short of its end.
+    let forget = "DELETE FROM idempotency_keys";
+    sqlx::query(forget).execute(&shop.database.pool).await.unwrap();
+    assert_eq!(import("k", "", file).await, (200, false, first.2.clone()));
+    assert_eq!(shop.events().await, events, "no line took effect twice");
+    // Without the key, and under another, it is another file.
+    assert_eq!(import("l", "", file).await.0, 200);
+    assert!(shop.events().await > events);
+    shop.close().await;
+}

@@ -5,10 +5,12 @@ use domain::user::{Account, Command, Sealed};
 use kernel::{AddressId, UserId};
 use uuid::Uuid;
 
-use super::{Error, Users};
+use super::{Answering, Error, Users, unanswered};
+use crate::answers;
 use crate::persons::{Field, PersonKey};
 
 /// An entry, readable.
+#[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) id: AddressId,
     pub(crate) address: Address,
@@ -34,12 +36,15 @@ impl Users {
         user_id: UserId,
         address: Address,
         correlation: Uuid,
+        answering: Answering<'_, Entry>,
     ) -> Result<Entry, Error> {
-        let id = AddressId(self.commands.clock().new_id());
-        let sealed = self.seal(user_id, id, &address).await?;
-        let command = Command::AddAddress { address_id: id, address: sealed, at: self.now() };
-        self.change(user_id, &self.origin(correlation, user_id), command).await?;
-        Ok(Entry { id, address })
+        let entry = Entry { id: AddressId(self.commands.clock().new_id()), address };
+        let key = self.key(user_id).await?;
+        let sealed = seal(&key, &entry)?;
+        let command = Command::AddAddress { address_id: entry.id, address: sealed, at: self.now() };
+        let answering = |_: &_| answers::sealed(answering(&entry)?, &key);
+        self.change(user_id, &self.origin(correlation, user_id), command, &answering).await?;
+        Ok(entry)
     }
 
     /// The entry, written anew.
@@ -50,22 +55,23 @@ impl Users {
         address: Address,
         correlation: Uuid,
     ) -> Result<Entry, Error> {
-        let sealed = self.seal(user_id, id, &address).await?;
+        let entry = Entry { id, address };
+        let sealed = seal(&self.key(user_id).await?, &entry)?;
         let command = Command::ReplaceAddress { address_id: id, address: sealed, at: self.now() };
-        self.change(user_id, &self.origin(correlation, user_id), command).await?;
-        Ok(Entry { id, address })
+        self.change(user_id, &self.origin(correlation, user_id), command, &unanswered).await?;
+        Ok(entry)
     }
 
     /// Takes an entry out.
     pub(crate) async fn remove_address(&self, user_id: UserId, id: AddressId, correlation: Uuid) -> Result<(), Error> {
         let command = Command::RemoveAddress { address_id: id, at: self.now() };
-        self.change(user_id, &self.origin(correlation, user_id), command).await.map(|_| ())
+        self.change(user_id, &self.origin(correlation, user_id), command, &unanswered).await.map(|_| ())
     }
+}
 
-    async fn seal(&self, user_id: UserId, id: AddressId, address: &Address) -> Result<Sealed, Error> {
-        let text = serde_json::to_string(address).map_err(anyhow::Error::from)?;
-        Ok(self.key(user_id).await?.seal(Field::Address(id), &text)?)
-    }
+fn seal(key: &PersonKey, entry: &Entry) -> Result<Sealed, Error> {
+    let text = serde_json::to_string(&entry.address).map_err(anyhow::Error::from)?;
+    Ok(key.seal(Field::Address(entry.id), &text)?)
 }
 
 fn read(key: &PersonKey, id: AddressId, sealed: &Sealed) -> Option<Entry> {

@@ -49,7 +49,7 @@ pub(super) async fn load(store: &PgStore, email_id: Uuid) -> Result<Claim, Error
 
 impl Claim {
     pub(super) async fn of(store: &PgStore, vault: &Vault, email: &EmailAddress) -> Result<Self, Error> {
-        load(store, vault.email_id(email)?).await
+        load(store, vault.email_id(email)).await
     }
 
     /// The append by which the user gets the address.

@@ -3,7 +3,7 @@
 use domain::user::{Account, Command, Locale, PersonName};
 use uuid::Uuid;
 
-use super::{Caller, Error, Person, Users};
+use super::{Answering, Caller, Error, Person, Users, unanswered};
 use crate::persons::Field;
 
 /// Decisions that others may overtake before they are given up.
@@ -27,11 +27,13 @@ impl Users {
             let same = key.open(Field::Name, &changed.name).is_some_and(|old| old == name.as_str());
             if !same {
                 let name = key.seal(Field::Name, name.as_str())?;
-                changed = self.change(user_id, &origin, Command::ChangeName { name, at: self.now() }).await?;
+                let command = Command::ChangeName { name, at: self.now() };
+                changed = self.change(user_id, &origin, command, &unanswered).await?;
             }
         }
         if let Some(locale) = locale {
-            changed = self.change(user_id, &origin, Command::ChangeLocale { locale, at: self.now() }).await?;
+            let command = Command::ChangeLocale { locale, at: self.now() };
+            changed = self.change(user_id, &origin, command, &unanswered).await?;
         }
         Ok(Person::opened(changed, Some(&key)))
     }
@@ -43,6 +45,7 @@ impl Users {
         current: String,
         new: String,
         correlation: Uuid,
+        answering: Answering<'_, ()>,
     ) -> Result<(), Error> {
         let Caller { account, session } = caller;
         let user_id = account.user_id;
@@ -52,6 +55,6 @@ impl Users {
         let password_hash = place.hash_new(new, about).await?;
         let origin = self.origin(correlation, user_id);
         let command = Command::ChangePassword { password_hash, kept: session, at: self.now() };
-        self.change(user_id, &origin, command).await.map(|_| ())
+        self.change(user_id, &origin, command, &|_| answering(&())).await.map(|_| ())
     }
 }

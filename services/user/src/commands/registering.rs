@@ -8,7 +8,8 @@ use runtime::Origin;
 use uuid::Uuid;
 
 use super::claims::{self, Claim};
-use super::{Error, Person, Users};
+use super::{Answering, Error, Person, Users, unanswered};
+use crate::answers;
 use crate::config::Bootstrap;
 use crate::persons::Field;
 
@@ -22,7 +23,12 @@ pub(crate) struct Registration {
 
 impl Users {
     /// Makes an account; the address is claimed and the user registered in one unit of work.
-    pub(crate) async fn register(&self, registration: Registration, correlation: Uuid) -> Result<Person, Error> {
+    pub(crate) async fn register(
+        &self,
+        registration: Registration,
+        correlation: Uuid,
+        answering: Answering<'_, Person>,
+    ) -> Result<Person, Error> {
         let Registration { name, email, password, role } = registration;
         let claim = Claim::of(&self.store, &self.vault, &email).await?;
         // Before the costly part; what decides is the append to the claim below.
@@ -46,17 +52,19 @@ impl Users {
         let Idempotent::Executed(events) = User::default().decide(command)? else { return Err(Error::Taken) };
         let origin = self.origin(correlation, user_id);
         let appends = vec![claim.claimed_by(user_id, &origin, clock), self.append(user_id, 0, &events, &origin)];
-        match self.store.commit(UnitOfWork { appends, ..UnitOfWork::default() }).await {
-            Ok(()) => {}
-            Err(event_store::Error::Conflict { .. }) => {
+        let User::Registered(account) = kernel::fold::<User>(events) else {
+            return Err(Error::Denied(user::Error::Unknown));
+        };
+        let person = Person::opened(account, Some(&key));
+        let answers = answering(&person).and_then(|answer| answers::sealed(answer, &key)).into_iter().collect();
+        match self.store.commit(UnitOfWork { appends, answers, ..UnitOfWork::default() }).await {
+            Ok(()) => Ok(person),
+            // Somebody else was faster, or another run of the same request.
+            Err(event_store::Error::Conflict { .. } | event_store::Error::Repeated) => {
                 self.persons.destroy(user_id).await?;
-                return Err(Error::Taken);
+                Err(Error::Taken)
             }
-            Err(error) => return Err(error.into()),
-        }
-        match kernel::fold::<User>(events) {
-            User::Registered(account) => Ok(Person::opened(account, Some(&key))),
-            User::Unknown | User::Deleted { .. } => Err(Error::Denied(user::Error::Unknown)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -106,7 +114,7 @@ impl Users {
 
     /// Makes the account unless its address has one.
     pub(crate) async fn bootstrap(&self, account: &Bootstrap) -> anyhow::Result<()> {
-        match self.register(account.registration()?, self.commands.clock().new_id()).await {
+        match self.register(account.registration()?, self.commands.clock().new_id(), &unanswered).await {
             Ok(_) | Err(Error::Taken) => Ok(()),
             Err(Error::Passwords(error)) => Err(anyhow::anyhow!("the password of {}: {error}", account.role.as_str())),
             Err(error) => Err(error.into()),

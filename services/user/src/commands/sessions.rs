@@ -7,14 +7,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use domain::user::session::{self, Ending, Session, TokenHash};
-use domain::user::{self, Account, Command, EmailAddress, User};
+use domain::user::{self, Account, Command, EmailAddress};
 use kernel::{SessionId, UserId};
 use runtime::Origin;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use web::auth::Identity;
 
-use super::{Error, Person, Users};
+use super::{Answering, Error, Person, Users, unanswered};
 use crate::{passwords, vault};
 
 /// What a refresh token begins with, so that one that leaks is known for what it is.
@@ -50,7 +50,7 @@ impl Users {
         correlation: Uuid,
     ) -> Result<(Person, Opened), Error> {
         // All texts that are no address count as one.
-        let attempted = email.as_ref().map_or(Ok(Uuid::nil()), |email| self.vault.email_id(email))?;
+        let attempted = email.as_ref().map_or(Uuid::nil(), |email| self.vault.email_id(email));
         let place = self.attempt(attempted).await?;
         let holder = match &email {
             Some(email) => self.holder(email).await?,
@@ -72,7 +72,8 @@ impl Users {
         if passwords::is_outgrown(&account.password_hash) {
             let old = account.password_hash.clone();
             let new = place.hash(password).await?;
-            self.execute(account.user_id, &origin, Command::Rehash { old, new, at: self.now() }).await?;
+            let rehash = Command::Rehash { old, new, at: self.now() };
+            self.execute(account.user_id, &origin, rehash, &unanswered).await?;
         }
         let opened = self.begin(account.clone(), &origin).await?;
         Ok((self.open(account).await?, opened))
@@ -139,16 +140,23 @@ impl Users {
     }
 
     /// Ends the caller's session, or all of them.
-    pub(crate) async fn logout(&self, caller: &Caller, everywhere: bool, correlation: Uuid) -> Result<(), Error> {
+    pub(crate) async fn logout(
+        &self,
+        caller: &Caller,
+        everywhere: bool,
+        correlation: Uuid,
+        answering: Answering<'_, ()>,
+    ) -> Result<(), Error> {
         let (user_id, at) = (caller.account.user_id, self.now());
         let origin = self.origin(correlation, user_id);
         match caller.session {
             Some(session_id) if !everywhere => {
-                let id = session_id.to_string();
-                self.commands.execute::<Session>(&id, &origin, session::Command::End { at }).await?;
+                let (id, end) = (session_id.to_string(), session::Command::End { at });
+                let answering = |_: &Session, _| answering(&());
+                self.commands.execute_answered(&id, &origin, end, |_, _| Ok(()), &answering).await?;
             }
             _ => {
-                self.commands.execute::<User>(&user_id.to_string(), &origin, Command::EndSessions { at }).await?;
+                self.execute(user_id, &origin, Command::EndSessions { at }, &|_| answering(&())).await?;
             }
         }
         Ok(())

@@ -8,16 +8,17 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 use web::auth::Bearer;
-use web::{Problem, RequestContext};
+use web::{Answered, Idempotency, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::bodies::{Address, WriteAddress};
 use super::refused::{ByAccount, Refused};
 use super::{Done, Tag, refusal};
-use crate::commands::{Caller, Users};
+use crate::commands::{Caller, Entry, Users};
 
 /// Where a user's parcels go.
 pub(crate) struct Addresses {
     users: Arc<Users>,
+    idempotency: Idempotency,
 }
 
 #[derive(ApiResponse)]
@@ -30,6 +31,12 @@ enum Added {
         #[oai(header = "Location")]
         String,
     ),
+}
+
+impl Added {
+    fn of(entry: &Entry) -> Self {
+        Self::Created(Json(entry.clone().into()), format!("/profile/addresses/{}", entry.id))
+    }
 }
 
 #[OpenApi]
@@ -46,13 +53,23 @@ impl Addresses {
     ///
     /// An address book has twenty entries at most.
     #[oai(path = "/profile/addresses", method = "post", tag = "Tag::Profile", operation_id = "addAddress")]
-    async fn add(&self, caller: Bearer, context: RequestContext, body: Json<WriteAddress>) -> Result<Added, Problem> {
+    async fn add(
+        &self,
+        caller: Bearer,
+        context: RequestContext,
+        /// Any text of your own. Sent again with the same key and body, the entry is added once and answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+        body: Json<WriteAddress>,
+    ) -> Result<Answered<Added>, Problem> {
         let address = body.0.read()?;
-        let caller = self.caller(&caller).await?;
-        let added = self.users.add_address(caller.account.user_id, address, context.correlation_id).await;
-        let entry = added.map_err(refusal)?;
-        let location = format!("/profile/addresses/{}", entry.id);
-        Ok(Added::Created(Json(entry.into()), location))
+        let user_id = self.caller(&caller).await?.account.user_id;
+        let add = |ticket: Ticket| async move {
+            let answering = |entry: &Entry| ticket.answer(|| Added::of(entry));
+            let added = self.users.add_address(user_id, address, context.correlation_id, &answering).await;
+            Ok::<_, Problem>(Added::of(&added.map_err(refusal)?))
+        };
+        self.idempotency.once(&key, Some(&caller.0), add).await
     }
 
     /// Read an address
@@ -95,8 +112,8 @@ impl Addresses {
 }
 
 impl Addresses {
-    pub(super) fn new(users: Arc<Users>) -> Self {
-        Self { users }
+    pub(super) fn new(users: Arc<Users>, idempotency: Idempotency) -> Self {
+        Self { users, idempotency }
     }
 
     async fn caller(&self, bearer: &Bearer) -> Result<Caller, Problem> {

@@ -10,12 +10,12 @@ use poem_openapi::payload::Json;
 use runtime::ProjectionHandle;
 use uuid::Uuid;
 use web::auth::Admin;
-use web::{Problem, RequestContext};
+use web::{Answered, Idempotency, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::bodies::{ChangeRole, Managed, RoleName, Status, UserPage};
 use super::refused::{ByAccount, Refused};
 use super::{Tag, refusal};
-use crate::commands::{Changed, Error, Users};
+use crate::commands::{Changed, Error, Person, Users};
 use crate::queries::{Page, Queries};
 
 /// An answer waits so long for lists to show the change.
@@ -25,6 +25,7 @@ const SHOWN_MAX: Duration = Duration::from_millis(100);
 pub(crate) struct Administration {
     users: Arc<Users>,
     queries: Queries,
+    idempotency: Idempotency,
     projection: ProjectionHandle,
 }
 
@@ -77,10 +78,17 @@ impl Administration {
         caller: Admin,
         context: RequestContext,
         id: Path<Uuid>,
-    ) -> Result<Json<Managed>, Refused<ByAccount>> {
+        /// Any text of your own. Sent again with the same key, the request takes effect once and is answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+    ) -> Result<Answered<Json<Managed>>, Refused<ByAccount>> {
         let by = self.administrator(&caller).await?;
-        let changed = self.users.lock(UserId(id.0), by, context.correlation_id).await;
-        Ok(self.shown(changed.map_err(refusal)?).await)
+        let lock = |ticket: Ticket| async move {
+            let answering = |person: &Person| ticket.answer(|| Json(Managed::from(person)));
+            let changed = self.users.lock(UserId(id.0), by, context.correlation_id, &answering).await;
+            Ok(self.shown(changed.map_err(refusal)?).await)
+        };
+        self.idempotency.once(&key, Some(&caller.0), lock).await
     }
 
     /// Let a user in again
@@ -90,10 +98,17 @@ impl Administration {
         caller: Admin,
         context: RequestContext,
         id: Path<Uuid>,
-    ) -> Result<Json<Managed>, Refused<ByAccount>> {
+        /// Any text of your own. Sent again with the same key, the request takes effect once and is answered the same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
+    ) -> Result<Answered<Json<Managed>>, Refused<ByAccount>> {
         let by = self.administrator(&caller).await?;
-        let changed = self.users.unlock(UserId(id.0), by, context.correlation_id).await;
-        Ok(self.shown(changed.map_err(refusal)?).await)
+        let unlock = |ticket: Ticket| async move {
+            let answering = |person: &Person| ticket.answer(|| Json(Managed::from(person)));
+            let changed = self.users.unlock(UserId(id.0), by, context.correlation_id, &answering).await;
+            Ok(self.shown(changed.map_err(refusal)?).await)
+        };
+        self.idempotency.once(&key, Some(&caller.0), unlock).await
     }
 
     /// Change a user's role
@@ -114,8 +129,13 @@ impl Administration {
 }
 
 impl Administration {
-    pub(super) fn new(users: Arc<Users>, queries: Queries, projection: ProjectionHandle) -> Self {
-        Self { users, queries, projection }
+    pub(super) fn new(
+        users: Arc<Users>,
+        queries: Queries,
+        idempotency: Idempotency,
+        projection: ProjectionHandle,
+    ) -> Self {
+        Self { users, queries, idempotency, projection }
     }
 
     /// Those who run the shop now, whatever their token says.

@@ -1,28 +1,33 @@
 //! What crosses the API.
 
-use domain::user::address::{self, AddressLine};
+use domain::user::address::{self, AddressLine, PostalCode};
 use domain::user::{EmailAddress, Locale, PersonName, Role};
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
 use uuid::Uuid;
-use web::{Problem, Text, Timestamp};
+use web::{Line, Problem, Text, Timestamp};
 
 use crate::commands::{Entry, Person, Registration};
 use crate::queries::{self, Row};
 
+use super::email::Email;
 use super::new_password;
+
+type Name = Line<{ PersonName::CHARS_MAX }>;
+type AddressText = Line<{ AddressLine::CHARS_MAX }>;
 
 /// A new account. The original shop calls the name `name` or `username`.
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub(super) struct Register {
-    /// 1 to 100 characters.
-    name: Option<Text>,
+    /// What the user is called; this or `username` is needed.
+    name: Option<Name>,
     /// The same, under its other name.
-    username: Option<Text>,
+    username: Option<Name>,
     /// Where the user can be reached; one account an address, whatever its capitals.
-    email: Text,
-    /// 8 to 256 characters, and not one of those that everybody uses.
+    email: Email,
+    /// None of those that everybody uses.
+    #[oai(validator(min_length = 8, max_length = 256))]
     password: Text,
 }
 
@@ -48,9 +53,10 @@ pub(super) struct Refresh {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub(super) struct Update {
-    /// 1 to 100 characters.
-    pub(super) name: Option<Text>,
+    /// What to be called.
+    pub(super) name: Option<Name>,
     /// The language to be spoken to in: `en`, `de-AT`.
+    #[oai(validator(pattern = "^[a-z]{2,3}(-[A-Z]{2})?$"))]
     pub(super) locale: Option<Text>,
 }
 
@@ -60,7 +66,8 @@ pub(super) struct Update {
 pub(super) struct ChangePassword {
     /// The password until now.
     pub(super) current_password: Text,
-    /// The password from now on: 8 to 256 characters.
+    /// The password from now on: none of those that everybody uses.
+    #[oai(validator(min_length = 8, max_length = 256))]
     pub(super) new_password: Text,
 }
 
@@ -186,19 +193,22 @@ pub(super) struct UserPage {
 #[derive(Object)]
 #[oai(deny_unknown_fields, example)]
 pub(super) struct WriteAddress {
-    /// Who receives it: 1 to 100 characters, as all lines.
-    recipient: Text,
+    /// Who receives it.
+    recipient: AddressText,
     /// Street and number.
-    line1: Text,
-    /// What else the carrier needs.
+    line1: AddressText,
+    /// What else the carrier needs; spaces are nothing.
+    #[oai(validator(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     line2: Option<Text>,
-    /// 1 to 16 characters.
-    postal_code: Text,
+    /// As the country writes it.
+    postal_code: Line<{ PostalCode::CHARS_MAX }>,
     /// The town.
-    city: Text,
-    /// The state or province.
+    city: AddressText,
+    /// The state or province; spaces are nothing.
+    #[oai(validator(max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"))]
     region: Option<Text>,
     /// ISO 3166-1 alpha-2.
+    #[oai(validator(pattern = "^[A-Za-z]{2}$"))]
     country: Text,
 }
 
@@ -261,7 +271,8 @@ impl Update {
 impl WriteAddress {
     pub(super) fn read(self) -> Result<address::Address, Problem> {
         let wrong = |field: &str, error: String| Problem::bad_request("The address is not valid").field(field, error);
-        let line = |field: &str, text: &Text| text.parse::<AddressLine>().map_err(|e| wrong(field, e.to_string()));
+        let line =
+            |field: &str, text: &AddressText| text.parse::<AddressLine>().map_err(|e| wrong(field, e.to_string()));
         let optional = |field: &str, text: &Option<Text>| {
             address::optional_line(text.as_deref()).map_err(|e| wrong(field, e.to_string()))
         };
@@ -373,9 +384,9 @@ fn text(text: &str) -> Text {
 impl Example for Register {
     fn example() -> Self {
         Self {
-            name: Some(text("Ada Lovelace")),
+            name: Some("Ada Lovelace".into()),
             username: None,
-            email: text("ada@example.com"),
+            email: "ada@example.com".into(),
             password: text("correct horse battery staple"),
         }
     }
@@ -389,7 +400,7 @@ impl Example for Login {
 
 impl Example for Update {
     fn example() -> Self {
-        Self { name: Some(text("Ada King")), locale: Some(text("en")) }
+        Self { name: Some("Ada King".into()), locale: Some(text("en")) }
     }
 }
 
@@ -402,11 +413,11 @@ impl Example for ChangeRole {
 impl Example for WriteAddress {
     fn example() -> Self {
         Self {
-            recipient: text("Ada Lovelace"),
-            line1: text("12 St James's Square"),
+            recipient: "Ada Lovelace".into(),
+            line1: "12 St James's Square".into(),
             line2: None,
-            postal_code: text("SW1Y 4JH"),
-            city: text("London"),
+            postal_code: "SW1Y 4JH".into(),
+            city: "London".into(),
             region: None,
             country: text("GB"),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use poem_openapi::OpenApi;
 use poem_openapi::payload::Json;
 use web::auth::Bearer;
-use web::{Problem, RequestContext};
+use web::{Answered, Idempotency, IdempotencyKey, Problem, RequestContext, Ticket};
 
 use super::bodies::{ChangePassword, Deletion, Profile, Update};
 use super::{Done, Tag, confirmation, new_password, refusal, shown_password};
@@ -15,6 +15,7 @@ use crate::passwords;
 /// What users see and change of themselves.
 pub(crate) struct Profiles {
     users: Arc<Users>,
+    idempotency: Idempotency,
 }
 
 #[OpenApi]
@@ -60,27 +61,34 @@ impl Profiles {
     #[oai(path = "/profile/password", method = "post", tag = "Tag::Profile", operation_id = "changePassword")]
     async fn change_password(
         &self,
-        caller: Bearer,
+        bearer: Bearer,
         context: RequestContext,
+        /// Any text of your own. Sent again with the same key and body, the password is changed once and answered the
+        /// same.
+        #[oai(name = "Idempotency-Key")]
+        key: IdempotencyKey,
         body: Json<ChangePassword>,
-    ) -> Result<Done, Problem> {
-        let caller = self.users.caller(&caller.0).await.map_err(refusal)?;
+    ) -> Result<Answered<Done>, Problem> {
+        let caller = self.users.caller(&bearer.0).await.map_err(refusal)?;
         let wrong = confirmation("current_password");
         let current = shown_password(&body.current_password).map_err(|_| wrong(Error::WrongCredentials))?;
         let new = new_password("new_password", &body.new_password)?;
-        let changed = self.users.change_password(caller, current, new, context.correlation_id).await;
-        changed.map_err(|error| match error {
-            Error::Passwords(error @ passwords::Error::Common) => {
-                Problem::bad_request("The password is not acceptable").field("new_password", error.to_string())
-            }
-            other => wrong(other),
-        })?;
-        Ok(Done::Done)
+        let change = |ticket: Ticket| async move {
+            let answering = |(): &()| ticket.answer(|| Done::Done);
+            let changed = self.users.change_password(caller, current, new, context.correlation_id, &answering).await;
+            changed.map(|()| Done::Done).map_err(|error| match error {
+                Error::Passwords(error @ passwords::Error::Common) => {
+                    Problem::bad_request("The password is not acceptable").field("new_password", error.to_string())
+                }
+                other => wrong(other),
+            })
+        };
+        self.idempotency.once(&key, Some(&bearer.0), change).await
     }
 }
 
 impl Profiles {
-    pub(super) fn new(users: Arc<Users>) -> Self {
-        Self { users }
+    pub(super) fn new(users: Arc<Users>, idempotency: Idempotency) -> Self {
+        Self { users, idempotency }
     }
 }

@@ -49,6 +49,46 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// Another instance of a shop's user service.
+pub struct Twin {
+    pub http: String,
+    shutdown: CancellationToken,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Twin {
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+/// An answer to the byte.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub status: u16,
+    pub location: Option<String>,
+    /// Whether it says that it was given before.
+    pub replayed: bool,
+    pub text: String,
+}
+
+impl Told {
+    /// The same, told again.
+    pub fn again(&self) -> Self {
+        Self { replayed: true, ..self.clone() }
+    }
+
+    pub fn body(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("{}: {}", self.status, self.text))
+    }
+
+    /// The status, and the kind of a problem.
+    pub fn kind(&self) -> (u16, String) {
+        (self.status, self.body()["type"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
 impl Answer {
     /// The fields that a problem names.
     pub fn fields(&self) -> Vec<&str> {
@@ -87,6 +127,15 @@ impl Shop {
         Self { http, grpc, database, broker, client: web::http_client().build().expect("a client"), shutdown, running }
     }
 
+    /// Another instance on the same database.
+    pub async fn twin(&self) -> Twin {
+        let shutdown = CancellationToken::new();
+        let (deps, listeners) = (deps(&self.database, &self.broker, &shutdown), listeners().await);
+        let http = format!("http://{}", listeners.http.local_addr().unwrap());
+        let service = Service::build(config(), deps, listeners).await.unwrap();
+        Twin { http, shutdown, running: tokio::spawn(service.run_until_stopped()) }
+    }
+
     /// Stops the service and returns its database, to be opened again.
     pub async fn close(self) -> TestDatabase {
         self.shutdown.cancel();
@@ -115,6 +164,29 @@ impl Shop {
         let text = response.text().await.unwrap();
         let body = if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
         Answer { status, body: body.unwrap_or_else(|_| panic!("{status}: {text}")) }
+    }
+
+    /// A POST under an idempotency key; the answer as it came.
+    pub async fn post_once(&self, path: &str, token: Option<&str>, body: &str, key: &str) -> Told {
+        self.post_once_at(&self.http, path, token, body, key).await
+    }
+
+    /// The same, to another instance.
+    pub async fn post_once_at(&self, http: &str, path: &str, token: Option<&str>, body: &str, key: &str) -> Told {
+        let mut request = self.client.post(format!("{http}{path}")).header("idempotency-key", key);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json").body(body.to_owned());
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let of = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (location, replayed) = (of("location"), of("idempotency-replayed").is_some());
+        let leaks = response.headers().keys().any(|name| name.as_str().contains("sealed"));
+        assert!(!leaks, "how an answer is kept is nobody's business");
+        Told { status, location, replayed, text: response.text().await.unwrap() }
     }
 
     /// A new account; its id.
@@ -206,6 +278,10 @@ impl Shop {
             let rows = sqlx::query_scalar::<_, String>(&query);
             all.push_str(&rows.fetch_all(&self.database.pool).await.unwrap().join("\n").to_lowercase());
         }
+        // Bytes as the text that they are.
+        let answers = "SELECT concat_ws(' ', scope, key, headers::text, encode(body, 'escape')) FROM idempotency_keys";
+        let rows = sqlx::query_scalar::<_, String>(answers).fetch_all(&self.database.pool).await.unwrap();
+        all.push_str(&rows.join("\n").to_lowercase());
         all
     }
 }

@@ -9,5 +9,6 @@ mod guessing;
 mod keys;
 mod refreshing;
 mod registering;
+mod repeating;
 mod sessions;
 mod starting;
