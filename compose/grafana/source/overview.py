@@ -5,6 +5,7 @@ from queries import increase, quantile, rate
 
 FAILED = '{job="sagashop", level=~"(?i)warn|error"}'
 PLACED = {"service": "sagashop-order", "operation": "POST /orders"}
+UNDONE = {"service": "sagashop-orchestrator", "tags": "saga.direction=undo"}
 CONFIRMED = 'outcome="confirmed"'
 LINKS = [to_traces("Traces of orders", PLACED), to_logs("Warnings and errors", FAILED)]
 
@@ -82,7 +83,7 @@ BOARD = dashboard(
                     unit="reqps",
                     width=12,
                     stacked=True,
-                    links=[to_traces("Traces with errors", {"service": "sagashop-orchestrator", "tags": "error=true"})],
+                    links=[to_traces("Traces of what turned back", UNDONE)],
                 ),
             ],
         ),

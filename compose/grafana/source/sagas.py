@@ -3,9 +3,9 @@
 from panels import bars, dashboard, graph, logs, stat, to_logs, to_traces, traces
 from queries import increase, latest, quantile, rate
 
-ERRORS = {"service": "sagashop-orchestrator", "tags": "error=true"}
+UNDONE = {"service": "sagashop-orchestrator", "tags": "saga.direction=undo"}
 LINKS = [
-    to_traces("Traces with errors", ERRORS),
+    to_traces("Traces of what turned back", UNDONE),
     to_logs("Logs of the orchestrator", '{job="sagashop", role="orchestrator"}'),
 ]
 STARTED = increase("saga_started_total")
@@ -175,9 +175,9 @@ BOARD = dashboard(
                     '{job="sagashop", role="orchestrator", level=~"(?i)warn|error"}',
                 ),
                 traces(
-                    "Latest that failed",
-                    "Traces with an error in the orchestrator: refused, timed out, turned back.",
-                    ERRORS,
+                    "Latest that turned back",
+                    "Each is the trace of one order that was refused, timed out or was cancelled.",
+                    UNDONE,
                 ),
             ],
         ),
