@@ -205,7 +205,7 @@ is_traced() {
     spans=$(grep -o '"spanID"' "$body" | wc -l | tr -d ' ')
     shift
     for name in "$@"; do
-        grep -q "\"serviceName\" *: *\"$name\"" "$body" || { missing=$name; return 1; }
+        grep -qE "\"serviceName\" *: *\"(sagashop-)?$name\"" "$body" || { missing=$name; return 1; }
     done
 }
 if [ -z "$jaeger" ]; then
