@@ -23,14 +23,14 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A request from outside: its correlation id begins the story.
+    /// A request from outside: its correlation id begins the story. Its trace goes on, also where no spans are made here.
     pub fn request(correlation_id: Uuid, command_id: Uuid, actor: impl Into<String>) -> Self {
         Self {
             correlation_id,
             causation_id: correlation_id,
             command_id,
             actor: actor.into(),
-            traceparent: telemetry::traceparent(),
+            traceparent: telemetry::traceparent().or_else(telemetry::logs::traceparent),
         }
     }
 

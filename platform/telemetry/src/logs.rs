@@ -17,7 +17,7 @@ use tracing_subscriber::layer::Context;
 
 pub(crate) use filter::reloadable;
 pub use filter::{BadFilter, filter, set_filter};
-pub use ids::{Ids, in_scope, scope};
+pub use ids::{Ids, in_scope, scope, traceparent};
 
 use crate::init::Format;
 use crate::metrics::{Counters, IntCounter, Label};

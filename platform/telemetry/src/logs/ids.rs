@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::SpanRef;
+
 tokio::task_local! {
     static CURRENT: Ids;
 }
@@ -9,19 +11,20 @@ tokio::task_local! {
 /// What lines of one request or message have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ids {
-    trace: u128,
+    /// The span that it came with.
+    at: Option<SpanRef>,
     correlation: Uuid,
 }
 
 impl Ids {
     /// Of a story and the trace that a `traceparent` names; where there is none, the trace's id is the story's digits.
     pub fn new(correlation: Uuid, traceparent: Option<&str>) -> Self {
-        Self { trace: traceparent.and_then(trace).unwrap_or(correlation.as_u128()), correlation }
+        Self { at: traceparent.and_then(SpanRef::parse), correlation }
     }
 
     /// The trace's, as 32 digits.
     pub fn trace_id(&self) -> String {
-        format!("{:032x}", self.trace)
+        self.at.map_or_else(|| self.correlation.simple().to_string(), |at| at.trace_id())
     }
 
     /// The story's.
@@ -30,10 +33,9 @@ impl Ids {
     }
 }
 
-fn trace(traceparent: &str) -> Option<u128> {
-    let digits = traceparent.trim().split('-').nth(1)?;
-    let is_one = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_one.then(|| u128::from_str_radix(digits, 16).ok()).flatten().filter(|trace| *trace != 0)
+/// The `traceparent` that the request or message at work came with: what is handed on where no span is made of it.
+pub fn traceparent() -> Option<String> {
+    current()?.at.map(|at| at.traceparent())
 }
 
 /// Runs `work` as that of this request or message: its lines have these ids.
@@ -67,6 +69,9 @@ mod tests {
         {
             assert_eq!(of(none), "01920000000070008000000000000001", "{none:?}");
         }
+        let given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(in_scope(Ids::new(story, Some(given)), traceparent).as_deref(), Some(given));
+        assert_eq!(in_scope(Ids::new(story, None), traceparent), None);
         assert_eq!(Ids::new(story, None).correlation_id(), "01920000-0000-7000-8000-000000000001");
     }
 }
