@@ -9,7 +9,8 @@
 #   --base URL         the gateway                            (BASE, http://localhost:8000)
 #   --port-offset N    added to every port                    (PORT_OFFSET, 0)
 #   --gateway-only     the services' own ports cannot be reached from here
-#   --jaeger URL       where the order's trace is looked for  (JAEGER_URL; port 16686 of the gateway's host, if it answers)
+#   --jaeger URL       where the orders' traces must be       (JAEGER_URL; else looked for at port 16686 of the gateway's
+#                      host, and left out where there are none)
 #   --patience N       seconds that an order may take         (PATIENCE, 60)
 #
 # Needs curl and nothing else. It registers a customer and places two orders; the second is declined and undone.
@@ -210,11 +211,16 @@ is_traced() {
 }
 if [ -z "$jaeger" ]; then
     call GET "$origin:16686/api/services"
-    [ "$status" != 200 ] || jaeger=$origin:16686
+    if [ "$status" = 200 ]; then
+        jaeger=$origin:16686
+        found=yes
+    fi
 fi
 if [ -z "$jaeger" ]; then
     skip traces "no Jaeger answers at $origin:16686; --jaeger names another"
 else
+    # A Jaeger that was only found may be another shop's.
+    [ -z "${found:-}" ] || patience=15
     for traced in "confirmed:$trace" "declined:$declined"; do
         deadline=$(($(date +%s) + patience))
         while ! is_traced "${traced#*:}" order orchestrator product payment && [ "$(date +%s)" -lt "$deadline" ]; do
@@ -222,6 +228,8 @@ else
         done
         if is_traced "${traced#*:}" order orchestrator product payment; then
             pass "trace: ${traced%:*} order" "$spans spans: $jaeger/trace/${traced#*:}"
+        elif [ -n "${found:-}" ] && [ "$spans" -eq 0 ]; then
+            skip "trace: ${traced%:*} order" "$jaeger has nothing of this shop; --jaeger insists on it"
         else
             fail "trace: ${traced%:*} order" "$spans spans, none of $missing: $jaeger/trace/${traced#*:}"
         fi
