@@ -13,6 +13,7 @@ use crate::diagnosis::Diagnosis;
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use crate::postgres::Server;
+use crate::shop;
 use anyhow::Context;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -50,6 +51,8 @@ async fn check(args: &RestoreCheckArgs, server: &Server) -> anyhow::Result<Diagn
         for store in &stores {
             store.refuse_company().await?;
         }
+        // Makes a topic log that is lost; nobody's topics of Kafka.
+        shop::broker(server, &args.servers, false).await?;
         for store in &stores {
             ids::mend(store, &mut mended).await?;
         }

@@ -64,14 +64,25 @@ impl Topics {
     }
 
     /// Where each partition begins and ends now.
-    pub(crate) async fn bounds(&self) -> Result<Bounds, String> {
+    pub(super) async fn bounds(&self) -> Result<Bounds, String> {
+        self.look(None).await
+    }
+
+    /// The same for a broker that may have been made anew: topics that are not there are empty.
+    pub(crate) async fn bounds_of_any(&self) -> Result<Bounds, String> {
+        self.look(Some((0, 0))).await
+    }
+
+    async fn look(&self, of_missing: Option<(i64, i64)>) -> Result<Bounds, String> {
         let mut bounds = Bounds::new();
         let broker = self.broker().map_err(|error| error.to_string())?;
         for topic in topics::ALL {
             for partition in 0..i32::from(self.partitions) {
                 let place = TopicPartition::new(topic, partition);
-                let found = broker.bounds(&place).await.map_err(|error| error.to_string())?;
-                bounds.insert(place, found);
+                match (broker.bounds(&place).await, of_missing) {
+                    (Ok(found), _) | (Err(Error::UnknownPartition(_)), Some(found)) => bounds.insert(place, found),
+                    (Err(error), _) => return Err(error.to_string()),
+                };
             }
             let beyond = TopicPartition::new(topic, i32::from(self.partitions));
             match broker.bounds(&beyond).await {

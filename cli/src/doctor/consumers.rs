@@ -135,7 +135,7 @@ async fn consumer_of(
     }
     let advice = match verdict {
         Verdict::Ok => String::new(),
-        _ => format!("look at the {}'s log; more instances share the partitions", store.name()),
+        _ => format!("look at the {}'s log; more instances share the partitions", store.role.title()),
     };
     diagnosis.add(verdict, CHECK, of, waiting, advice);
 }

@@ -4,8 +4,11 @@ use super::{Diagnosis, Verdict, database_of};
 use crate::ports::Role;
 use crate::postgres::Server;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Executor, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// A role's database that answers.
 pub(super) struct Store {
@@ -18,19 +21,20 @@ impl Store {
     /// Connects, or tells why not.
     pub(super) async fn open(server: &Server, role: Role, diagnosis: &mut Diagnosis) -> Option<Self> {
         let database = role.database();
-        let pool = runtime::service::pool(server.options(database), "doctor", 1);
-        match pool.execute("SELECT 1").await {
-            Ok(_) => {
+        // A pool would try until its time is over, and not tell why.
+        let connected = tokio::time::timeout(CONNECT_MAX, PgConnection::connect_with(&server.options(database))).await;
+        let found = match connected {
+            Ok(Ok(connection)) => {
+                let _ = connection.close().await;
                 diagnosis.ok("database", database, format!("of the {}, answers", role.title()));
-                Some(Self { role, pool })
+                return Some(Self { role, pool: runtime::service::pool(server.options(database), "doctor", 1) });
             }
-            Err(error) => {
-                let advice = format!("start it, or make it: sagashop migrate {}", role.name());
-                diagnosis.add(Verdict::Fail, "database", database, error.to_string(), advice);
-                pool.close().await;
-                None
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", CONNECT_MAX.as_secs()),
+        };
+        let advice = format!("start it, or make it: sagashop migrate {}", role.name());
+        diagnosis.add(Verdict::Fail, "database", database, found, advice);
+        None
     }
 
     pub(super) fn name(&self) -> &'static str {

@@ -66,7 +66,7 @@ async fn followers(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sqlx:
                     store.name()
                 )
             }
-            _ => format!("does the {} run? Look at its log, and at the oldest transaction", store.name()),
+            _ => format!("does the {} run? Look at its log, and at the oldest transaction", store.role.title()),
         };
         diagnosis.add(verdict, check, of, found, advice);
     }
@@ -103,7 +103,7 @@ async fn timers(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sqlx::Er
     let (verdict, late) = delay(late.unwrap_or(0.0).max(0.0));
     let advice = match verdict {
         Verdict::Ok => String::new(),
-        _ => format!("nobody fires them: does the {} run? Compare its clock with the database's", store.name()),
+        _ => format!("nobody fires them: does the {} run? Compare its clock with the database's", store.role.title()),
     };
     diagnosis.add(verdict, "timers", store.name(), format!("{waiting} set, none is more than {late} late"), advice);
     Ok(())

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use broker::PostgresBroker;
 use rustix::process::Signal;
 use sagashop::ports::Role;
 use sagashop::postgres::{Options, Server};
 use sagashop::shop::{BROKER_DATABASE, databases};
 use serde_json::{Value, json};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 use testkit::eventually;
 
 use crate::folder::Folder;
@@ -87,6 +88,13 @@ async fn execute(server: &Server, database: &str, statement: &str) {
     let mut connection = PgConnection::connect_with(&server.options(database)).await.expect("connected");
     connection.execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     connection.close().await.expect("closed");
+}
+
+/// Executes a statement while nothing else runs.
+async fn change(folder: &Folder, statement: &str) {
+    let server = start(folder).await;
+    execute(&server, "postgres", statement).await;
+    server.stop().await.expect("stops");
 }
 
 fn all_databases() -> impl Iterator<Item = &'static str> {
@@ -197,8 +205,14 @@ async fn a_dumped_shop_goes_on_in_another_cluster() {
     // The topic log is lost, and made anew from the stores.
     shop.process.signal(Signal::KILL);
     shop.process.ended(PATIENCE).await;
-    let server = shop.folder.server().await;
-    execute(&server, BROKER_DATABASE, "TRUNCATE topic_records; UPDATE topic_partitions SET next_offset = 0").await;
+    change(&shop.folder, &format!("DROP DATABASE {BROKER_DATABASE} WITH (FORCE)")).await;
+    assert_eq!(restore_check(data.clone(), &[]).await.code, Some(4), "there is no broker to compare with");
+    change(&shop.folder, &format!("CREATE DATABASE {BROKER_DATABASE}")).await;
+    let server = start(&shop.folder).await;
+    let log = PgPool::connect_lazy_with(server.options(BROKER_DATABASE));
+    PostgresBroker::migrate(&log).await.expect("migrated");
+    log.close().await;
+    server.stop().await.expect("stops");
     let said = restore_check(data.clone(), &[]).await;
     let lost = said.with("fail");
     assert!(said.code == Some(3) && lost.contains(&"broker has all order".to_owned()), "{lost:?}");
@@ -210,16 +224,12 @@ async fn a_dumped_shop_goes_on_in_another_cluster() {
 
     // A store that is older than the rest: nobody can invent what it lacks.
     stop(&mut shop).await;
-    let server = start(&shop.folder).await;
-    execute(&server, "postgres", "CREATE DATABASE backup TEMPLATE orderdb").await;
-    server.stop().await.expect("stops");
+    change(&shop.folder, "CREATE DATABASE backup TEMPLATE orderdb").await;
     let mut shop = Up::start_in(Arc::clone(&shop.folder), &["--empty"]).await;
     let order = buys(&shop, "forgotten", &product).await;
     stop(&mut shop).await;
-    let server = start(&shop.folder).await;
-    execute(&server, "postgres", "DROP DATABASE orderdb").await;
-    execute(&server, "postgres", "ALTER DATABASE backup RENAME TO orderdb").await;
-    server.stop().await.expect("stops");
+    change(&shop.folder, "DROP DATABASE orderdb").await;
+    change(&shop.folder, "ALTER DATABASE backup RENAME TO orderdb").await;
     let said = restore_check(data, &["--yes"]).await;
     assert_eq!((said.code, said.with("fail")), (Some(3), vec!["stores have all order_events".to_owned()]), "{order}");
 }
