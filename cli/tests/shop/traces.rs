@@ -174,3 +174,29 @@ async fn a_timeout_belongs_to_its_order_and_each_role_shows_by_itself() {
     shop.process.signal(Signal::TERM);
     shop.process.ended(Duration::from_secs(10)).await;
 }
+
+/// A trace that the head has said no to is recorded from where something is undone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_undone_is_recorded_though_its_order_is_not() {
+    let _room = room_for_a_small_shop().await;
+    let Some(jaeger) = testkit::jaeger() else { return };
+    let environment = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp_grpc.as_str()),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0"),
+        ("OTEL_SERVICE_NAME", "quiet"),
+    ];
+    let shop = Up::start_with(Folder::new().into(), &["--empty"], &environment).await;
+    let admin = shop.admin().await;
+    let customer = shop.customer("customer").await;
+    let lamp = shop.product(&admin, "Lamp", "19.90", 10).await;
+    let (confirmed, unrecorded) = place(&shop, &customer, &json!({ "product_id": lamp, "quantity": 1 })).await;
+    assert_eq!(shop.ended(&customer, &confirmed).await["status"], "confirmed");
+    let declined = json!({ "product_id": lamp, "quantity": 1, "payment_method": "tok_declined" });
+    let (cancelled, recorded) = place(&shop, &customer, &declined).await;
+    assert_eq!(shop.ended(&customer, &cancelled).await["status"], "cancelled");
+    let trace = told(&jaeger, &recorded, 1).await;
+    trace.assert_begins_with("saga release_stock", "sagashop.kept", "compensation");
+    assert!(trace.services().contains("quiet-product"), "{trace}");
+    assert!(Trace::fetch(&jaeger, &unrecorded).await.is_none());
+}

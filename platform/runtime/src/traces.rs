@@ -4,7 +4,17 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use telemetry::trace::Value;
 use telemetry::{Kind, Span, SpanRef, Tracer};
+
+/// The partitions that most topics have, as the conventions want them: as texts. These cost nothing.
+const PARTITIONS: [&str; 12] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
+
+/// A partition's number, for a span.
+pub(crate) fn partition_id(partition: i32) -> Value {
+    let usual = usize::try_from(partition).ok().and_then(|number| PARTITIONS.get(number).copied());
+    usual.map_or_else(|| partition.to_string().into(), Value::from)
+}
 
 /// Something that an event has others do: it has a span of its own, and what they do is below it.
 #[derive(Debug, Clone)]
@@ -14,7 +24,7 @@ pub struct Step {
     /// Why it is recorded even in a trace that is not, if it is.
     pub kept: Option<&'static str>,
     /// What it is about.
-    pub attributes: Vec<(&'static str, telemetry::trace::Value)>,
+    pub attributes: Vec<(&'static str, Value)>,
 }
 
 /// The spans of one batch.

@@ -68,6 +68,14 @@ impl Trace {
         self.processes.iter().all(|tags| tags.get(tag).is_some_and(|found| found == value))
     }
 
+    /// The first span; it says this of itself.
+    #[track_caller]
+    pub fn assert_begins_with(&self, name: &str, tag: &str, value: &str) {
+        let root = self.spans.iter().find(|span| span.parent.is_none()).expect("a root");
+        assert_eq!(root.name, name, "{self}");
+        assert_eq!(root.tags.get(tag), Some(&value.into()), "{:?}", root.tags);
+    }
+
     /// Whether a span of this name stands somewhere below `above`.
     pub fn below(&self, above: &Span, name: &str) -> bool {
         self.children(above).into_iter().any(|child| child.name == name || self.below(child, name))

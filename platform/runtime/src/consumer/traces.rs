@@ -1,12 +1,14 @@
 //! What the spans of messages say.
 
+use std::sync::Arc;
+
 use broker::{Stored, TopicPartition};
 use telemetry::{Kind, Span};
 
 use super::Consumer;
 use crate::consumer::Handler;
 use crate::message::Message;
-use crate::traces::Traces;
+use crate::traces::{Traces, partition_id};
 
 impl<H: Handler> Consumer<H> {
     /// Begins the span of a message's handling, and has the message go on from it.
@@ -56,8 +58,8 @@ impl<H: Handler> Consumer<H> {
         span.set("messaging.operation.name", "process");
         span.set("messaging.operation.type", "process");
         span.set("messaging.consumer.group.name", self.options.name);
-        span.set("messaging.destination.name", partition.topic.to_string());
-        span.set("messaging.destination.partition.id", partition.partition.to_string());
+        span.set("messaging.destination.name", Arc::clone(&partition.topic));
+        span.set("messaging.destination.partition.id", partition_id(partition.partition));
         span.set("messaging.kafka.offset", stored.offset);
     }
 

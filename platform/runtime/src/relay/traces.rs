@@ -4,6 +4,7 @@ use event_store::RecordedEvent;
 use telemetry::{Kind, Span, Tracer};
 
 use crate::message::{Outgoing, derived_id};
+use crate::traces::partition_id;
 
 /// One round's spans: a producer a message, and the batch that they were sent in.
 pub(super) struct Publishing {
@@ -40,7 +41,7 @@ impl Publishing {
             span.set("messaging.operation.name", "publish");
             span.set("messaging.operation.type", "send");
             span.set("messaging.destination.name", outgoing.topic);
-            span.set("messaging.destination.partition.id", partition.to_string());
+            span.set("messaging.destination.partition.id", partition_id(partition));
             span.set("messaging.message.id", outgoing.id.unwrap_or(derived).to_string());
             span.set("messaging.kafka.message.key", outgoing.key.clone());
             span.set("cloudevents.event_type", outgoing.message_type);
