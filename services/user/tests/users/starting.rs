@@ -94,7 +94,8 @@ async fn another_master_key_does_not_start() {
 async fn health_and_document_are_there() {
     let shop = Shop::open().await;
     let healthy = shop.get("/health", None).await;
-    assert_eq!((healthy.status, healthy.body), (200, json!({ "status": "healthy", "service": "user-service" })));
+    let wanted = json!({ "status": "healthy", "service": "user-service", "version": web::VERSION });
+    assert_eq!((healthy.status, healthy.body), (200, wanted));
     let document: Value = serde_json::from_str(&openapi()).unwrap();
     assert_eq!(shop.get("/openapi.json", None).await.body, document);
     let paths = document["paths"].as_object().unwrap().keys().collect::<Vec<_>>();
