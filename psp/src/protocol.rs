@@ -14,8 +14,6 @@ pub const OPERATIONS: &str = "/v1/operations";
 
 /// The header that makes a request one thing, however often it comes.
 pub const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
-/// A key has at most so many characters.
-pub const KEY_CHARS_MAX: usize = 255;
 /// A page of operations has at most so many.
 pub const PAGE_MAX: u32 = 1_000;
 

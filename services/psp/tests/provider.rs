@@ -254,7 +254,8 @@ async fn tokens_and_settings_choose_what_goes_wrong() {
 
     config.behaviour.chaos.lost = 1.0;
     let provider = Provider::start(config.clone()).await;
-    let waits = provider.charge("lost", &charge("tok_ok", 100));
+    let body = charge("tok_ok", 100);
+    let waits = provider.charge("lost", &body);
     assert!(tokio::time::timeout(Duration::from_millis(300), waits).await.is_err(), "its reply is lost");
     eventually(PATIENCE, async || (provider.entries().await == 1).then_some(())).await;
     provider.stop().await;
