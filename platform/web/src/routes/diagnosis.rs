@@ -114,9 +114,8 @@ impl<'a> Walk<'a> {
         }
         match schema["pattern"].as_str() {
             // Nothing at all is too short already.
-            Some(line::PATTERN) if !text.is_empty() && text.trim().is_empty() => {
-                self.report(at, "must not be empty", false)
-            }
+            Some(line::PATTERN) if text.is_empty() => {}
+            Some(line::PATTERN) if text.trim().is_empty() => self.report(at, "must not be empty", false),
             Some(line::PATTERN) if text.chars().any(char::is_control) => {
                 self.report(at, "must not contain control characters", false);
             }
