@@ -47,7 +47,7 @@ async fn an_operators_act_is_done_once_and_told_again_as_it_was() {
     assert_eq!((&again.body, &again.content_type), (&first.body, &first.content_type));
     let other = act(&shop, &admin, &cancel, "once", &json!({ "reason": "another" })).await;
     assert_eq!((other.status, &other.body["type"]), (422, &json!("/problems/idempotency-key-reused")));
-    let late = act(&shop, &admin, &cancel, "another key", &why).await;
+    let late = act(&shop, &admin, &cancel, "another-key", &why).await;
     assert_eq!(late.status, 409, "{}", late.body);
 
     settled(&shop.folder).await;
