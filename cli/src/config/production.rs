@@ -211,7 +211,7 @@ mod tests {
             (&["--db-host", "/var/run/postgresql"], None),
             (&[], Some("DATABASE_URL")),
         ] {
-            let told = variables(&[&["serve", "order", "--mode", "production"], line].concat());
+            let told = variables(&[&["serve", "product", "--mode", "production"], line].concat());
             assert_eq!(told, variable.into_iter().collect::<Vec<_>>(), "{line:?}");
         }
     }

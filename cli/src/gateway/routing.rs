@@ -186,7 +186,8 @@ mod tests {
         let table = Table::of(&documents).unwrap_or_else(|conflict| panic!("{conflict}"));
         for (role, document) in &documents {
             for path in document["paths"].as_object().expect("paths").keys() {
-                assert_eq!(table.find(path), Some((*role, Some(path.as_str()))), "{path}");
+                let found = Some((*role, Some(path.as_str())));
+                assert_eq!(table.find(path), found.filter(|_| !path.starts_with(OF_THE_PROCESS)), "{path}");
             }
         }
     }

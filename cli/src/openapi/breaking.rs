@@ -71,6 +71,7 @@ impl<'a> Comparison<'a> {
             let at = format!("{at}: {status}");
             match new["responses"].get(status) {
                 Some(now) => {
+                    let (answer, now) = (definition(self.before, answer), definition(self.after, now));
                     self.content(&at, &answer["content"], &now["content"], Answer);
                     for (header, _) in members(&answer["headers"]) {
                         if now["headers"].get(header).is_none() {
