@@ -16,10 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
 use crate::measures::Projecting;
+use crate::precedence::Precedence;
 use crate::relay::{LOOK_EVERY, idle};
 
 /// At most so many events a transaction.
 const PAGE_EVENTS_MAX: usize = 1_000;
+/// The least time between two transactions while requests crowd and nobody waits.
+const CROWDED: Duration = Duration::from_millis(100);
 
 /// A read model.
 #[async_trait]
@@ -83,7 +86,8 @@ pub fn follow(
     let wanted = Arc::new(Notify::new());
     let measures = Projecting::new(service, projection.name());
     let handle = ProjectionHandle { at, wanted: Arc::clone(&wanted) };
-    (handle, Follower { store, pool, projection, at: sender, wanted, measures, tracer: Tracer::of(service) })
+    let (precedence, tracer) = (Arc::default(), Tracer::of(service));
+    (handle, Follower { store, pool, projection, at: sender, wanted, precedence, measures, tracer })
 }
 
 /// Runs one projection.
@@ -96,9 +100,15 @@ pub struct Follower {
     wanted: Arc<Notify>,
     measures: Projecting,
     tracer: Tracer,
+    precedence: Arc<Precedence>,
 }
 
 impl Follower {
+    /// Gathers more while requests crowd.
+    pub fn after(self, precedence: Arc<Precedence>) -> Self {
+        Self { precedence, ..self }
+    }
+
     /// Follows until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         let (mut backoff, mut known) = (Backoff::for_outages(), None);
@@ -148,8 +158,9 @@ impl Follower {
                 self.at.send_replace(at);
                 backoff.reset();
                 if !page.more {
+                    let crowded = if self.precedence.is_crowded() { CROWDED } else { Duration::ZERO };
                     tokio::select! {
-                        () = tokio::time::sleep(self.projection.pace()) => {}
+                        () = tokio::time::sleep(self.projection.pace().max(crowded)) => {}
                         () = self.wanted.notified() => {}
                         () = shutdown.cancelled() => {}
                     }

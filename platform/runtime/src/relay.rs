@@ -18,6 +18,7 @@ use crate::backoff::Backoff;
 use crate::failpoint;
 use crate::measures::Relaying;
 use crate::message::{Outgoing, to_record};
+use crate::precedence::Precedence;
 
 mod traces;
 
@@ -42,6 +43,10 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// How long a relay of this service holds its place.
     pub lease: Duration,
+    /// While requests crowd: a round so often, of so many events.
+    pub crowded: (Duration, usize),
+    /// A crowd goes first for so long at a stretch.
+    pub crowd_max: Duration,
 }
 
 impl Options {
@@ -53,6 +58,8 @@ impl Options {
             page_events_max: 1_000,
             checkpoint_every: Duration::from_millis(50),
             lease: Duration::from_secs(10),
+            crowded: (Duration::from_millis(250), 8),
+            crowd_max: Duration::from_secs(15),
         }
     }
 }
@@ -69,6 +76,7 @@ pub struct Relay {
     owner: Uuid,
     measures: Relaying,
     tracer: Tracer,
+    precedence: Arc<Precedence>,
 }
 
 impl Relay {
@@ -82,7 +90,12 @@ impl Relay {
     ) -> Self {
         let measures = Relaying::new(options.source);
         let tracer = Tracer::of(options.source);
-        Self { store, broker, publish, options, owner, measures, tracer }
+        Self { store, broker, publish, options, owner, precedence: Arc::default(), measures, tracer }
+    }
+
+    /// A relay that lets requests go first: what it publishes makes work.
+    pub fn after(self, precedence: Arc<Precedence>) -> Self {
+        Self { precedence, ..self }
     }
 
     /// Follows until shutdown. Of several instances one relays, the others stand by.
@@ -115,6 +128,7 @@ impl Relay {
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(FOLLOWER).await?;
         let mut saved = Saved { at, when: Instant::now() };
+        let mut held_up = None;
         while !shutdown.is_cancelled() {
             if held_at.elapsed() > self.options.lease / 3 {
                 if !self.hold().await? {
@@ -123,7 +137,11 @@ impl Relay {
                 held_at = Instant::now();
             }
             commits.mark_unchanged();
-            let page = self.store.read_after(at, self.options.page_events_max).await?;
+            let limit = self.turn(&mut held_up).await;
+            let page = self.store.read_after(at, limit).await?;
+            if !page.more {
+                held_up = None;
+            }
             if let Some(last) = page.events.last() {
                 at = last.cursor;
                 self.forward(&page.events).await?;
@@ -142,6 +160,18 @@ impl Relay {
             self.save(at, &mut saved).await?;
         }
         Ok(())
+    }
+
+    /// Waits for its turn and tells how many events it may publish. A crowd of requests goes first, but not for ever:
+    /// something is published all the while, and everything once the crowd has held events up for too long.
+    async fn turn(&self, held_up: &mut Option<Instant>) -> usize {
+        let (longest, few) = self.options.crowded;
+        let tired = held_up.is_some_and(|since: Instant| since.elapsed() >= self.options.crowd_max);
+        if tired || self.precedence.give_way(longest).await {
+            return self.options.page_events_max;
+        }
+        held_up.get_or_insert_with(Instant::now);
+        few
     }
 
     async fn hold(&self) -> Result<bool, Error> {

@@ -20,7 +20,7 @@ use crate::measures::Observer;
 use crate::projection::{self, Projection, ProjectionHandle};
 use crate::relay::{self, Publish, Relay};
 use crate::timers::Timers;
-use crate::{Commands, answers, failpoint, foreign, migrations};
+use crate::{Commands, Precedence, answers, failpoint, foreign, migrations};
 
 /// What a service is given to run on.
 #[derive(Clone)]
@@ -47,6 +47,7 @@ pub struct Host {
     deps: Deps,
     store: Arc<PgStore>,
     owner: Uuid,
+    precedence: Arc<Precedence>,
     tasks: JoinSet<&'static str>,
     observer: Observer,
 }
@@ -61,7 +62,7 @@ impl Host {
             PgStore::with_gate(deps.pool.clone(), StoreOptions { service: name, ..StoreOptions::default() }, gate);
         let owner = deps.clock.new_id();
         let observer = Observer::new(name, deps.pool.clone());
-        Self { name, deps, store, owner, tasks: JoinSet::new(), observer }
+        Self { name, deps, store, owner, precedence: Arc::default(), tasks: JoinSet::new(), observer }
     }
 
     /// The service's event store.
@@ -79,6 +80,11 @@ impl Host {
         Commands::new(self.dyn_store(), Arc::clone(&self.deps.clock))
     }
 
+    /// Requests that are entered here go before its relay and its read models.
+    pub fn precedence(&self) -> Arc<Precedence> {
+        Arc::clone(&self.precedence)
+    }
+
     fn dyn_store(&self) -> Arc<dyn EventStore> {
         Arc::clone(&self.store) as Arc<dyn EventStore>
     }
@@ -88,6 +94,7 @@ impl Host {
         let options = relay::Options { lease: self.deps.lease, ..relay::Options::new(self.name, self.deps.partitions) };
         let broker = Arc::clone(&self.deps.broker);
         let relay = Relay::new(self.dyn_store(), broker, Arc::new(publish), options, self.owner);
+        let relay = relay.after(self.precedence());
         self.observer.relay();
         self.spawn("relay", relay.run(self.deps.shutdown.clone()));
     }
@@ -115,7 +122,7 @@ impl Host {
         let name = projection.name();
         let (handle, follower) = projection::follow(self.name, self.dyn_store(), self.deps.pool.clone(), projection);
         self.observer.projection(name);
-        self.spawn(name, follower.run(self.deps.shutdown.clone()));
+        self.spawn(name, follower.after(self.precedence()).run(self.deps.shutdown.clone()));
         handle
     }
 

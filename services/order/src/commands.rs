@@ -9,7 +9,7 @@ use domain::order::{self, Command, LINES_MAX, Order, Placed};
 use domain::{PaymentMethod, Reason};
 use event_store::Answer;
 use kernel::{AddressId, OrderId, ProductId, Quantity, UserId};
-use runtime::{Commands, Executed, Origin};
+use runtime::{Commands, Executed, Origin, Precedence};
 use uuid::Uuid;
 use web::RequestContext;
 use web::auth::Identity;
@@ -114,6 +114,7 @@ pub(crate) struct Orders {
     catalogue: Catalogue,
     addresses: Option<Addresses>,
     progress: Arc<Progress>,
+    precedence: Arc<Precedence>,
 }
 
 impl Orders {
@@ -122,12 +123,14 @@ impl Orders {
         catalogue: Catalogue,
         addresses: Option<Addresses>,
         progress: Arc<Progress>,
+        precedence: Arc<Precedence>,
     ) -> Self {
-        Self { commands, catalogue, addresses, progress }
+        Self { commands, catalogue, addresses, progress, precedence }
     }
 
     /// Places an order at the catalogue's present prices. Returns once it is durable.
     pub async fn place(&self, wanted: Wanted, by: By<'_>, answering: Answering<'_>) -> Result<Placed, Error> {
+        let _inside = self.precedence.enter();
         let (lines, ()) = tokio::try_join!(self.priced(&wanted, by), self.deliverable(&wanted, by))?;
         let order_id = OrderId(self.commands.clock().new_id());
         if let Some(request) = telemetry::trace::current_span() {

@@ -89,7 +89,8 @@ impl Service {
         let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters), Arc::clone(&ended))));
 
         let progress = Arc::new(Progress::new(rows));
-        let orders = Arc::new(Orders::new(host.commands(), catalogue, addresses, Arc::clone(&progress)));
+        let precedence = host.precedence();
+        let orders = Arc::new(Orders::new(host.commands(), catalogue, addresses, Arc::clone(&progress), precedence));
         let watches = Arc::new(Watches::new(host.store(), Arc::clone(&waiters), shutdown.clone()));
         let queries = Arc::new(Queries::new(
             pool.clone(),

@@ -88,8 +88,8 @@ impl ProductService for Products {
         for (id, quantity) in &wanted {
             *sums.entry(*id).or_default() += quantity;
         }
-        let ids: Vec<Uuid> = sums.keys().copied().collect();
-        let mut quoted = self.queries.quote(&ids).await.map_err(refusal::of_query)?;
+        let ids = sums.keys().copied().collect();
+        let mut quoted = self.queries.quote(ids).await.map_err(refusal::of_query)?;
         for (id, sum) in &sums {
             if quoted.get(id).is_none_or(|product| product.available < *sum)
                 && let Some(product) = self.as_stored(*id).await?

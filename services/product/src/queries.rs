@@ -1,10 +1,11 @@
 //! What is asked of the read model.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use kernel::{Currency, Money, MoneyError};
+use runtime::Grouped;
 use sqlx::{PgPool, Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -78,7 +79,11 @@ pub(crate) enum Error {
 pub(crate) struct Queries {
     pool: PgPool,
     cache: Arc<Cache>,
+    quotes: Arc<Grouped<Vec<Uuid>, Quotes>>,
 }
+
+/// What a quote brings; callers whose lines were read by one query share its error.
+type Quotes = Result<HashMap<Uuid, Quoted>, Arc<Error>>;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -121,7 +126,12 @@ impl TryFrom<Row> for Entry {
 
 impl Queries {
     pub fn new(pool: PgPool, cache: Arc<Cache>) -> Self {
-        Self { pool, cache }
+        let quoting = pool.clone();
+        let quotes = Grouped::start(move |group: Vec<Vec<Uuid>>| {
+            let pool = quoting.clone();
+            async move { quotes(&pool, group).await }
+        });
+        Self { pool, cache, quotes: Arc::new(quotes) }
     }
 
     /// A product, as it is or was a moment ago.
@@ -169,19 +179,37 @@ impl Queries {
         sqlx::query_scalar("SELECT created_at FROM products WHERE id = $1").bind(id).fetch_optional(&self.pool).await
     }
 
-    /// Price and stock of those products that there are, in one query and never from a cache.
-    pub async fn quote(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, Quoted>, Error> {
-        let rows: Vec<(Uuid, i64, String, i64)> = sqlx::query_as(
-            "SELECT id, price_minor, currency, available FROM products WHERE id = ANY($1) AND NOT deleted",
-        )
-        .bind(ids)
-        .fetch_all(&self.pool)
-        .await?;
-        let quoted = rows.into_iter().map(|(id, minor, currency, available)| {
-            Ok((id, Quoted { price: Money::new(minor, currency.parse()?), available }))
-        });
-        quoted.collect()
+    /// Price and stock of those products that there are, never from a cache. Quotes that are asked for at the same time
+    /// are read by one query, which begins after each of them was asked for.
+    pub async fn quote(&self, ids: Vec<Uuid>) -> Quotes {
+        self.quotes.call(ids).await.unwrap_or_else(|_| Err(Arc::new(Error::Interrupted)))
     }
+}
+
+/// Each quote's own products.
+async fn quotes(pool: &PgPool, group: Vec<Vec<Uuid>>) -> Vec<Quotes> {
+    let all: HashSet<Uuid> = group.iter().flatten().copied().collect();
+    let found = match quoted(pool, all.into_iter().collect()).await {
+        Ok(found) => found,
+        Err(error) => {
+            let error = Arc::new(error);
+            return group.iter().map(|_| Err(Arc::clone(&error))).collect();
+        }
+    };
+    let own = |ids: Vec<Uuid>| ids.into_iter().filter_map(|id| Some((id, *found.get(&id)?))).collect();
+    group.into_iter().map(|ids| Ok(own(ids))).collect()
+}
+
+async fn quoted(pool: &PgPool, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Quoted>, Error> {
+    let rows: Vec<(Uuid, i64, String, i64)> =
+        sqlx::query_as("SELECT id, price_minor, currency, available FROM products WHERE id = ANY($1) AND NOT deleted")
+            .bind(ids)
+            .fetch_all(pool)
+            .await?;
+    let quoted = rows.into_iter().map(|(id, minor, currency, available)| {
+        Ok((id, Quoted { price: Money::new(minor, currency.parse()?), available }))
+    });
+    quoted.collect()
 }
 
 async fn stored(pool: &PgPool, id: Uuid) -> Result<Option<Entry>, Error> {

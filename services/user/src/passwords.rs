@@ -15,9 +15,9 @@ use crate::measures::{self, Counted};
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// About a tenth of the time of a thread of ordinary priority, where both want all of it.
+/// About a seventieth of the time of a thread of ordinary priority, where both want all of it.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 /// Passwords that are found within so many guesses, in powers of ten, are refused: those of lists, and what is made of
 /// their words by a digit more. (What zxcvbn scores 0 or 1.)

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use event_store::{EventStore, PgStore, StoreOptions, clock};
 use runtime::consumer::{self, Consumer};
 use runtime::relay::{self, Relay};
-use runtime::{Commands, Origin};
+use runtime::{Commands, Origin, Precedence};
 use testkit::postgres::TestDatabase;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -166,6 +166,23 @@ impl Process {
         let (owner, shutdown) = (Uuid::now_v7(), CancellationToken::new());
         let options = relay::Options { lease: LEASE, page_events_max: 7, ..relay::Options::new("source", PARTITIONS) };
         let relay = Relay::new(store, broker, Arc::new(Publisher { topic }), options, owner);
+        Self { owner, task: tokio::spawn(relay.run(shutdown.clone())), shutdown }
+    }
+
+    /// A relay that lets a crowd go first: beside one, `few` events come every `every`, for `at_most` at a stretch.
+    pub fn polite_relay(
+        service: &Service,
+        topic: &Topic,
+        precedence: &Arc<Precedence>,
+        (every, few): (Duration, usize),
+        at_most: Duration,
+    ) -> Self {
+        let (owner, shutdown) = (Uuid::now_v7(), CancellationToken::new());
+        let usual = relay::Options::new("source", PARTITIONS);
+        let options = relay::Options { lease: LEASE, crowded: (every, few), crowd_max: at_most, ..usual };
+        let (broker, publisher) = (Arc::clone(&topic.broker), Publisher { topic: topic.name });
+        let relay = Relay::new(service.store(), broker, Arc::new(publisher), options, owner);
+        let relay = relay.after(Arc::clone(precedence));
         Self { owner, task: tokio::spawn(relay.run(shutdown.clone())), shutdown }
     }
 

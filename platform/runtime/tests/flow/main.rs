@@ -41,7 +41,9 @@ on_each_broker! {
         nothing_is_skipped_or_reversed;
     relay:
         a_relay_killed_before_its_checkpoint_repeats_and_effects_happen_once
-        of_two_relays_one_works_and_the_other_takes_over;
+        of_two_relays_one_works_and_the_other_takes_over
+        a_crowd_of_requests_goes_before_the_relay_and_the_rest_after_it
+        a_crowd_that_stays_holds_the_relay_up_for_so_long_and_no_longer;
     leases:
         a_consumer_paused_beyond_its_lease_writes_nothing
         two_instances_share_and_one_takes_over;

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use broker::{Broker, Error, FetchLimits, Fetched, Record, TopicPartition};
 use event_store::Cursor;
+use runtime::Precedence;
 use runtime::relay::FOLLOWER;
 use testkit::eventually;
 
@@ -99,4 +101,27 @@ pub async fn of_two_relays_one_works_and_the_other_takes_over(topic: Topic) {
     eventually(PATIENCE, async || counted(&topic).await.1 == 30).await;
     second.stop().await;
     assert_eq!(counted(&topic).await, (30, 30), "nobody was killed, so nothing was published twice");
+}
+
+pub async fn a_crowd_of_requests_goes_before_the_relay_and_the_rest_after_it(topic: Topic) {
+    let (source, precedence) = (Service::new().await, Arc::new(Precedence::default()));
+    let crowd = (precedence.enter(), precedence.enter());
+    add(&source, "a", 0..200).await;
+    let trickle = (Duration::from_millis(50), 2);
+    let _relay = Process::polite_relay(&source, &topic, &precedence, trickle, Duration::MAX);
+    // Nobody starves beside a crowd.
+    let beside = eventually(PATIENCE, async || Some(counted(&topic).await.0).filter(|count| *count > 0)).await;
+    assert!(beside < 100, "{beside} events were published while requests crowded");
+    drop(crowd);
+    eventually(PATIENCE, async || counted(&topic).await.0 == 200).await;
+}
+
+pub async fn a_crowd_that_stays_holds_the_relay_up_for_so_long_and_no_longer(topic: Topic) {
+    let (source, precedence) = (Service::new().await, Arc::new(Precedence::default()));
+    let _crowd = (precedence.enter(), precedence.enter());
+    add(&source, "a", 0..100).await;
+    // One by one it would take longer than anybody waits here.
+    let trickle = (Duration::from_secs(2), 1);
+    let _relay = Process::polite_relay(&source, &topic, &precedence, trickle, Duration::from_millis(100));
+    eventually(PATIENCE, async || counted(&topic).await.0 == 100).await;
 }
