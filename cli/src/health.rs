@@ -75,3 +75,38 @@ async fn ask(port: u16) -> anyhow::Result<(bool, String)> {
     let answer = client.get(format!("http://127.0.0.1:{port}/health/ready")).send().await?;
     Ok((answer.status().is_success(), answer.text().await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// Answers one request with this status.
+    async fn part(status: &'static str) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("somebody");
+            let mut asked = [0; 1024];
+            let length = stream.read(&mut asked).await.expect("a request");
+            assert!(asked[..length].starts_with(b"GET /health/ready "));
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+            stream.write_all(answer.as_bytes()).await.expect("answered");
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn ready_is_who_says_so() {
+        for (status, ready) in [("200 OK", true), ("503 Service Unavailable", false)] {
+            assert_eq!(ask(part(status).await).await.expect("an answer"), (ready, "{}".to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_listen_is_not_ready() {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound");
+        assert!(ask(free.port()).await.is_err() && connect(free.port()).await.is_err());
+    }
+}

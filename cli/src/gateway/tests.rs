@@ -8,11 +8,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A gateway whose order service is at this address, and everything else away.
 async fn gateway(orders: &str, trusted: &[&str]) -> (String, CancellationToken) {
+    running(built(orders, trusted)).await
+}
+
+fn built(orders: &str, trusted: &[&str]) -> Gateway {
     let away = "http://127.0.0.1:1".to_owned();
     let url = |role| if role == Role::Order { format!("http://{orders}") } else { away.clone() };
     let upstreams = Role::ALL.into_iter().map(|role| (role, url(role))).collect();
     let trusted = trusted.iter().map(|network| network.parse().expect("a network")).collect();
-    let gateway = Gateway::new(&upstreams, trusted).expect("no conflict");
+    Gateway::new(&upstreams, trusted).expect("no conflict")
+}
+
+async fn running(gateway: Gateway) -> (String, CancellationToken) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();
     let shutdown = CancellationToken::new();
@@ -177,4 +184,23 @@ async fn what_belongs_to_the_services_themselves_is_not_reached_through_it() {
     client.say("POST /docs HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n").await;
     let answer = client.hear("}").await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: GET, HEAD"), "{answer}");
+}
+
+#[tokio::test]
+async fn on_a_roles_own_port_everything_is_that_roles_as_it_is() {
+    let (orders, address) = ByHand::new().await;
+    let (gateway, _running) = running(built(&address, &[]).of(Role::Order)).await;
+    let mut client = Wire::to(&gateway).await;
+    let mut service = None;
+    for path in ["/health/ready", "/metrics", "/docs", "/api/v1/orders", "/login"] {
+        client.say(&format!("GET {path} HTTP/1.1\r\nhost: shop\r\n\r\n")).await;
+        let service = match &mut service {
+            Some(service) => service,
+            none => none.insert(orders.accept().await),
+        };
+        assert!(service.hear("\r\n\r\n").await.starts_with(&format!("GET {path} HTTP/1.1\r\n")));
+        service.say("HTTP/1.1 201 Created\r\nlocation: /orders/7\r\ncontent-length: 0\r\n\r\n").await;
+        let answer = client.hear("\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 201") && answer.contains("location: /orders/7\r\n"), "{answer}");
+    }
 }
