@@ -209,7 +209,7 @@ impl Api {
         /// The order.
         id: Path<Uuid>,
         /// The id of the last event that was received.
-        #[oai(name = "Last-Event-ID")]
+        #[oai(name = "Last-Event-ID", validator(minimum(value = "0")))]
         after: Header<Option<u64>>,
     ) -> Result<Happenings, Problem> {
         let happenings = self.watches.open(OrderId(id.0), after.0.unwrap_or_default(), &caller.0).await?;
@@ -301,7 +301,14 @@ mod tests {
         let paths = document["paths"].as_object().unwrap().keys().collect::<Vec<_>>();
         assert_eq!(
             paths,
-            ["/orders", "/orders/{id}", "/orders/{id}/cancel", "/orders/{id}/events", "/orders/{id}/history"]
+            [
+                "/admin/log-level",
+                "/orders",
+                "/orders/{id}",
+                "/orders/{id}/cancel",
+                "/orders/{id}/events",
+                "/orders/{id}/history"
+            ]
         );
         assert_eq!(document["paths"]["/orders/{id}/cancel"]["post"]["requestBody"]["required"], false);
     }

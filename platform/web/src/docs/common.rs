@@ -68,7 +68,10 @@ pub(crate) fn completed(document: &str) -> String {
     schemas::complete(&mut document);
     let responses = COMMON.iter().map(|common| (common.name.to_owned(), response(common)));
     document["components"]["responses"] = Value::Object(responses.collect());
-    if let Some(scheme) = document["components"]["securitySchemes"][SCHEME].as_object_mut() {
+    // Looked for without making it: a document without accounts has none.
+    if let Some(scheme) =
+        document.pointer_mut(&format!("/components/securitySchemes/{SCHEME}")).and_then(Value::as_object_mut)
+    {
         scheme.insert("description".to_owned(), SCHEME_SAYS.into());
     }
     format!("{document:#}")

@@ -81,6 +81,7 @@ impl Stock {
         #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
         limit: Query<Option<u32>>,
         /// What was before the movement of this sequence.
+        #[oai(validator(minimum(value = "0")))]
         before: Query<Option<u64>>,
     ) -> Result<MovementsPage, Problem> {
         let Admin(_) = admin;

@@ -202,6 +202,7 @@ fn the_document_names_every_route() {
     let document: Value = serde_json::from_str(&openapi()).unwrap();
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
     let expected = [
+        "/admin/log-level",
         "/products",
         "/products/export",
         "/products/import",

@@ -103,6 +103,7 @@ async fn health_and_document_are_there() {
         paths,
         [
             "/.well-known/jwks.json",
+            "/admin/log-level",
             "/login",
             "/logout",
             "/logout/all",
