@@ -86,6 +86,8 @@ async fn a_front_end_needs_one_origin() {
         assert_eq!(document["servers"], json!([{ "url": "/api/v1" }]));
         let mut own: Value = serde_json::from_str(&role.openapi()).expect("JSON");
         own["servers"] = document["servers"].clone();
+        // Whose process it would be, nobody can tell from before the gateway.
+        own["paths"].as_object_mut().expect("paths").retain(|path, _| !path.starts_with("/admin/"));
         assert_eq!(document, own, "{}", role.name());
     }
     // Nothing on the pages is from elsewhere.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use uuid::Uuid;
 
 /// Where the present moment, and ids that contain it, come from.
@@ -16,13 +16,14 @@ pub trait Clock: Send + Sync + 'static {
     }
 }
 
-/// The machine's own clock.
+/// The machine's own clock, as exact as PostgreSQL keeps a time: what is folded from events and what is read from a row
+/// tell the same moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
-        DateTime::from(std::time::SystemTime::now())
+        DateTime::<Utc>::from(std::time::SystemTime::now()).trunc_subsecs(6)
     }
 }
 

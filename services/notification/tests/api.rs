@@ -184,6 +184,7 @@ fn the_document_describes_every_operation() {
         [
             "createWebhook",
             "deleteWebhook",
+            "getLogLevel",
             "getNotification",
             "getNotificationPreferences",
             "getWebhook",
@@ -193,6 +194,7 @@ fn the_document_describes_every_operation() {
             "putNotificationPreferences",
             "resendNotification",
             "rotateWebhookSecret",
+            "setLogLevel",
             "updateWebhook",
         ]
     );
