@@ -25,15 +25,8 @@ impl Handler for Sagas {
         Ok(input.map(|(order, kind)| (order.to_string(), Input { at: now, kind })).into_iter().collect())
     }
 
-    /// A timer that is due too early is left: firing in vain it moves itself. So a saga that goes
-    /// well sets its timer once and clears it once.
     fn timer(&self, _: &str, before: &OrderFulfilment, after: &OrderFulfilment) -> Option<Timer> {
-        match (before.deadline(), after.deadline()) {
-            (Some(set), Some(needed)) if set <= needed && before != after => None,
-            (_, Some(needed)) => Some(Timer::Set(needed)),
-            (Some(_), None) => Some(Timer::Clear),
-            (None, None) => None,
-        }
+        timer(before, after)
     }
 
     fn describe(&self, id: &str, input: &Input, span: &mut telemetry::Span) {
@@ -115,4 +108,15 @@ fn order_created(message: &Message) -> Result<(OrderId, InputKind), message::Err
     let lines = data.lines.iter().map(|line| Line { product_id: line.product_id, quantity: line.quantity }).collect();
     let (order_id, user_id, payment_method) = (data.order_id, data.user_id, data.payment_method);
     Ok((order_id, InputKind::OrderCreated { order_id, user_id, lines, total, payment_method }))
+}
+
+/// What becomes of a saga's timer. One that is due too early is left: firing in vain it moves itself. So a saga that goes
+/// well sets its timer once and clears it once.
+pub(crate) fn timer(before: &OrderFulfilment, after: &OrderFulfilment) -> Option<Timer> {
+    match (before.deadline(), after.deadline()) {
+        (Some(set), Some(needed)) if set <= needed && before != after => None,
+        (_, Some(needed)) => Some(Timer::Set(needed)),
+        (Some(_), None) => Some(Timer::Clear),
+        (None, None) => None,
+    }
 }

@@ -17,7 +17,7 @@ use web::idempotency::{Keeper, gone, told_again};
 use web::{Amount, Answered, Idempotency, IdempotencyKey, Line, Problem, RequestContext, Ticket, Timestamp};
 
 use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
-use crate::{inspect, measures};
+use crate::{consumer, inspect, measures};
 
 pub(crate) const TITLE: &str = "Sagashop orchestrator";
 
@@ -217,8 +217,9 @@ impl Api {
         let act = |ticket: Ticket| async move {
             let answering = |_: &_, sequence| ticket.note(|| Act { order_id, sequence }.note());
             let id = order_id.to_string();
+            // What is asked for again has a deadline again.
             let executed =
-                self.commands.execute_answered::<OrderFulfilment>(&id, &origin, input, |_, _| Ok(()), &answering);
+                self.commands.execute_timed::<OrderFulfilment>(&id, &origin, input, &answering, consumer::timer);
             let executed = executed.await.map_err(refusal)?;
             measures::recorded(&executed.state, &executed.events);
             let sequence = executed.sequence;

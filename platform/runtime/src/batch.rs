@@ -147,16 +147,8 @@ impl<A: Decide> Decided<A> {
             }
             let stream = StreamId::of::<A>(id.clone());
             if let (Some(origin), Some(before)) = (&touched.last_origin, &touched.before) {
-                match timer(id, before, &touched.loaded.state) {
-                    Some(Timer::Set(due_at)) => timers.push(TimerChange::Set {
-                        stream: stream.clone(),
-                        due_at,
-                        traceparent: origin.traceparent.clone(),
-                        correlation_id: origin.correlation_id,
-                    }),
-                    Some(Timer::Clear) => timers.push(TimerChange::Clear { stream: stream.clone() }),
-                    None => {}
-                }
+                let timer = timer(id, before, &touched.loaded.state);
+                timers.extend(timer.map(|timer| timer.change(stream.clone(), origin)));
             }
             appends.push(Append { stream, expected: touched.expected, events: std::mem::take(&mut touched.events) });
         }

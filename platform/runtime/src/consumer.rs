@@ -12,7 +12,7 @@ use broker::{Broker, TopicPartition};
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use event_store::clock::Clock;
-use event_store::{EventStore, Lease, OffsetAdvance, UnitOfWork};
+use event_store::{EventStore, Lease, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
 use kernel::Decide;
 use telemetry::{Tracer, logs};
 use tokio::sync::mpsc;
@@ -43,6 +43,21 @@ pub enum Timer {
     Set(DateTime<Utc>),
     /// Not needed any more.
     Clear,
+}
+
+impl Timer {
+    /// The change of this stream's timer, in the trace and the undertaking that it is for.
+    pub(crate) fn change(self, stream: StreamId, origin: &Origin) -> TimerChange {
+        match self {
+            Self::Set(due_at) => TimerChange::Set {
+                stream,
+                due_at,
+                traceparent: origin.traceparent.clone(),
+                correlation_id: origin.correlation_id,
+            },
+            Self::Clear => TimerChange::Clear { stream },
+        }
+    }
 }
 
 /// The commands of an aggregate.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use broker::Record;
 use chrono::{DateTime, TimeDelta, Utc};
 use event_store::clock;
+use runtime::Timer;
 use runtime::timers::Timers;
 use testkit::eventually;
 
-use crate::fixture::{Kind, PATIENCE, Process, Service, Topic, message, record};
-use crate::tally::{Follows, NUMBER_ADDED, NumberAdded};
+use crate::fixture::{Kind, PATIENCE, Process, Service, Topic, commands, message, origin, record};
+use crate::tally::{Command, Follows, NUMBER_ADDED, NumberAdded, Tally};
 
 fn reminder(id: &str, at: DateTime<Utc>) -> Record {
     let data = NumberAdded { number: 0, remind_at: Some(at) };
@@ -65,4 +66,23 @@ async fn a_timer_that_was_moved_fires_at_the_later_moment() {
     assert!(clock::system().now() >= later);
     assert_eq!(pending(&service).await, [] as [String; 0]);
     assert_eq!(service.tally("moved").await.numbers, [7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_sets_and_clears_the_timer_with_its_events() {
+    let service = Service::new().await;
+    let commands = commands(service.store());
+    let late = clock::system().now() + TimeDelta::hours(1);
+    let run = async |number, timer: Option<Timer>| {
+        let timer = |_: &Tally, _: &Tally| timer;
+        let command = Command::Add(number);
+        commands.execute_timed::<Tally>("a", &origin(), command, &|_, _| None, timer).await.expect("recorded")
+    };
+    assert_eq!(run(1, Some(Timer::Set(late))).await.sequence, 1);
+    assert_eq!(pending(&service).await, ["a"]);
+    assert_eq!(run(2, None).await.sequence, 2);
+    assert_eq!(pending(&service).await, ["a"], "a command that says nothing of it leaves it");
+    run(3, Some(Timer::Clear)).await;
+    assert!(pending(&service).await.is_empty());
+    assert_eq!(service.tally("a").await.numbers, [1, 2, 3]);
 }
