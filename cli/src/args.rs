@@ -4,6 +4,8 @@
 mod edge;
 mod groups;
 mod kafka;
+mod look;
+mod moment;
 mod operate;
 mod payment;
 mod shop;
@@ -13,6 +15,11 @@ mod values;
 pub use edge::{EdgeArgs, Limit};
 pub use groups::{DatabaseArgs, PeerArgs, SecretArgs, ServerArgs};
 pub use kafka::{KafkaArgs, Mechanism};
+pub use look::{
+    By, EventsCommand, EventsCountArgs, EventsListArgs, EventsShowArgs, EventsTailArgs, FilterArgs, StateArgs,
+    StoreArgs, StreamArgs, TraceArgs,
+};
+pub use moment::Moment;
 pub(crate) use operate::roles_of;
 pub use operate::{DoctorArgs, RestoreCheckArgs};
 pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
@@ -137,6 +144,20 @@ pub enum Command {
     /// Look at the sagas.
     #[command(subcommand)]
     Saga(SagaCommand),
+    /// Look at the events of the services' stores.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Show an aggregate's events, its state at any time, and what each event changed.
+    #[command(after_help = look::STREAM_HELP)]
+    Stream(StreamArgs),
+    /// Tell an order's story across all services, from their event stores alone: what followed from what, and when.
+    ///
+    /// Any correlation id tells its story too. With --output mermaid it is a sequence diagram.
+    #[command(after_help = look::TRACE_HELP)]
+    Trace(TraceArgs),
+    /// Show the shop as of any moment, from the services' events: orders by status, stock, money.
+    #[command(after_help = look::STATE_HELP)]
+    State(StateArgs),
     /// The keys that access tokens are signed with.
     #[command(subcommand)]
     Keys(KeysCommand),

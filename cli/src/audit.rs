@@ -17,7 +17,7 @@ mod topics;
 mod walk;
 
 pub use report::{Check, Report, Verdict};
-pub(crate) use snapshot::recorded;
+pub(crate) use snapshot::{connect, recorded};
 pub(crate) use topics::{Bounds, Topics};
 
 use crate::args::{AuditArgs, GlobalArgs, ProviderArgs, ServerArgs};

@@ -13,6 +13,7 @@ mod production;
 mod secret;
 
 pub use commands::{check, show};
+pub(crate) use known::nearest;
 pub use layers::{Effective, Loaded, Source, load};
 pub use production::{Fault, faults};
 pub use secret::from_environment as secret_from_environment;

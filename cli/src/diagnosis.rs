@@ -116,7 +116,7 @@ impl Diagnosis {
     /// Those of stdout.
     pub fn print(&self, format: Format) -> io::Result<()> {
         match format {
-            Format::Table | Format::Jsonl => output::rows(format, &self.findings),
+            Format::Table | Format::Mermaid | Format::Jsonl => output::rows(format, &self.findings),
             Format::Json => {
                 let document = Document { ok: self.code() == Code::Done, findings: &self.findings };
                 output::text(&serde_json::to_string_pretty(&document)?)

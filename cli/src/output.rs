@@ -14,6 +14,9 @@ pub enum Format {
     Json,
     /// One JSON document a line.
     Jsonl,
+    /// A diagram, of what is one.
+    #[value(hide = true)]
+    Mermaid,
 }
 
 /// A result that can be one line of a table. Its JSON form is its `Serialize`.
@@ -97,7 +100,7 @@ impl Style {
 
 fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &[R]) -> io::Result<()> {
     match format {
-        Format::Table => {
+        Format::Table | Format::Mermaid => {
             let mut table = style.table();
             table.set_header(R::COLUMNS.iter().map(|title| style.title(title)).collect::<Vec<_>>());
             for row in rows {
@@ -121,7 +124,7 @@ fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &
 
 fn write_one<R: Row>(mut out: impl Write, style: Style, format: Format, row: &R) -> io::Result<()> {
     match format {
-        Format::Table => {
+        Format::Table | Format::Mermaid => {
             let mut table = style.table();
             for (title, cell) in R::COLUMNS.iter().zip(row.cells()) {
                 table.add_row(vec![style.title(title), Cell::new(cell)]);

@@ -1,11 +1,15 @@
 //! From the command line to the command.
 
-use crate::args::{Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, ServerArgs};
+use crate::args::{
+    Args, BenchCommand, Command, ConfigCommand, DatabaseArgs, GlobalArgs, LogFormat, SagaCommand, ServerArgs,
+};
 use crate::config::{self, Loaded};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
+use crate::output::Format;
 use crate::postgres::Server;
 use crate::{
-    audit, bench, canary, demo, doctor, health, keys, metrics, migrate, openapi, output, restore, saga, shop, users,
+    audit, bench, canary, demo, doctor, events, health, keys, metrics, migrate, openapi, output, restore, saga, shop,
+    state, stream, trace, users,
 };
 use clap::CommandFactory;
 use std::io::IsTerminal;
@@ -24,6 +28,9 @@ const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=war
 pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
     config::accept(&loaded.args)?;
     let Args { global, command } = loaded.args;
+    if global.output == Format::Mermaid && !matches!(command, Command::Trace(_) | Command::Saga(SagaCommand::Graph)) {
+        return Err(Failure::new(Code::Usage, "--output mermaid is for trace and saga graph alone").into());
+    }
     let _telemetry = telemetry(&global, &command)?;
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
@@ -45,6 +52,10 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args, &loaded.settings),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args, &loaded.settings),
         Command::Saga(command) => saga::run(&global, &command).await,
+        Command::Events(command) => events::run(&global, &command).await,
+        Command::Stream(args) => stream::stream(&global, &args).await,
+        Command::Trace(args) => trace::trace(&global, &args).await,
+        Command::State(args) => state::state(&global, &args).await,
         Command::Keys(command) => keys::run(&global, &command).await,
         Command::Users(command) => users::run(&global, &command).await,
         Command::Bench(BenchCommand::Canary(canary)) => bench_canary(&global, &canary.database).await,

@@ -139,13 +139,14 @@ fn moment(event: &RecordedEvent) -> Result<Moment, event_store::Error> {
         sequence: event.sequence,
         at: event.recorded_at,
         event: event.event_type.clone(),
-        text: text(&event.decode::<OrderFulfilment>()?),
+        text: in_words(&event.decode::<OrderFulfilment>()?),
         actor: event.metadata.actor.clone(),
         trace_id: event.metadata.traceparent.as_deref().and_then(telemetry::SpanRef::parse).map(|at| at.trace_id()),
     })
 }
 
-fn text(event: &Event) -> String {
+/// What an event of a saga says, in plain words.
+pub fn in_words(event: &Event) -> String {
     match event {
         Event::SagaStarted { order, .. } => {
             format!("began to fulfil {} line(s) for {}", order.lines.len(), order.total)

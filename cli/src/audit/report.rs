@@ -82,7 +82,7 @@ impl Report {
     /// Those of stdout.
     pub fn print(&self, format: Format) -> io::Result<()> {
         match format {
-            Format::Table => {
+            Format::Table | Format::Mermaid => {
                 output::rows(format, &self.checks)?;
                 let told = self.violations();
                 if told.is_empty() { Ok(()) } else { output::text(&told) }

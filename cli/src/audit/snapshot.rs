@@ -90,7 +90,7 @@ impl Snapshot {
 }
 
 /// A connection with which nothing can be changed.
-pub(super) async fn connect(server: &Server, database: &str) -> anyhow::Result<PgConnection> {
+pub(crate) async fn connect(server: &Server, database: &str) -> anyhow::Result<PgConnection> {
     let options = server.options(database).application_name("sagashop-audit").options([
         ("default_transaction_read_only", "on"),
         // Some queries look at every event.

@@ -55,7 +55,7 @@ impl Known {
 }
 
 /// The most similar of some names, if it is similar enough.
-pub(super) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let likeness = |other: &str| strsim::normalized_damerau_levenshtein(name, other);
     let (likeness, nearest) = among.map(|other| (likeness(other), other)).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     (likeness >= LIKENESS_MIN).then_some(nearest)

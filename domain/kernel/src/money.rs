@@ -26,6 +26,11 @@ impl Currency {
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
 
+    /// The codes whose minor unit is not a hundredth, with their digits after the decimal point.
+    pub fn not_hundredths() -> impl Iterator<Item = (&'static str, u32)> {
+        NO_MINOR_UNIT.into_iter().map(|code| (code, 0)).chain(THREE_DIGITS.into_iter().map(|code| (code, 3)))
+    }
+
     /// Digits after the decimal point.
     pub fn digits(self) -> u32 {
         match self.code() {

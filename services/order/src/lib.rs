@@ -37,6 +37,7 @@ mod watch;
 pub use config::Config;
 pub use publish::OrderMessages as Publisher;
 pub use rest::openapi;
+pub use timeline::in_words;
 
 use addresses::Addresses;
 use catalogue::Catalogue;

@@ -70,7 +70,8 @@ impl Timeline {
     }
 }
 
-fn in_words(event: &Event) -> (DateTime<Utc>, String) {
+/// What an event of an order says, in plain words, and when it happened.
+pub fn in_words(event: &Event) -> (DateTime<Utc>, String) {
     match event {
         Event::OrderPlaced { lines, total, payment_method, at, .. } => {
             let lines = if lines.len() == 1 { "1 line".to_owned() } else { format!("{} lines", lines.len()) };

@@ -1,0 +1,151 @@
+//! The kinds of aggregates that there are: whose they are, what may happen to them, how that is folded.
+
+use crate::ports::Role;
+use cqrs_es::Aggregate;
+use domain::notification::{Notification, Preferences, Webhook};
+use domain::order::Order;
+use domain::payment::Payment;
+use domain::product::Product;
+use domain::stock::Stock;
+use domain::user::User;
+use domain::user::session::Session;
+use event_store::RecordedEvent;
+use orchestrator::saga::order_fulfilment::OrderFulfilment;
+use serde::Deserialize;
+use serde::de::value::Error;
+use serde::de::{Deserializer, Error as _, Visitor};
+use serde_json::Value;
+
+/// A kind of aggregates.
+pub(crate) struct Kind {
+    /// Whose store its streams are in.
+    pub(crate) role: Role,
+    /// Its name in the events.
+    pub(crate) name: &'static str,
+    variants: fn() -> &'static [&'static str],
+    fold: fn() -> Box<dyn Fold>,
+}
+
+/// All of them. Where two have the same ids, the one that is usually meant comes first.
+pub(crate) static KINDS: [Kind; 10] = [
+    Kind::of::<Order>(Role::Order),
+    Kind::of::<OrderFulfilment>(Role::Orchestrator),
+    Kind::of::<Product>(Role::Product),
+    Kind::of::<Stock>(Role::Product),
+    Kind::of::<Payment>(Role::Payment),
+    Kind::of::<User>(Role::User),
+    Kind::of::<Session>(Role::User),
+    Kind::of::<Notification>(Role::Notification),
+    Kind::of::<Preferences>(Role::Notification),
+    Kind::of::<Webhook>(Role::Notification),
+];
+
+/// A state that is being folded, whatever its type is.
+pub(crate) trait Fold: Send {
+    /// Goes on with the next event.
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), event_store::Error>;
+
+    /// The state as JSON.
+    fn state(&self) -> serde_json::Result<Value>;
+}
+
+struct Folding<A>(A);
+
+impl<A: Aggregate> Fold for Folding<A> {
+    fn apply(&mut self, event: &RecordedEvent) -> Result<(), event_store::Error> {
+        self.0.apply(event.decode::<A>()?);
+        Ok(())
+    }
+
+    fn state(&self) -> serde_json::Result<Value> {
+        serde_json::to_value(&self.0)
+    }
+}
+
+impl Kind {
+    const fn of<A: Aggregate + 'static>(role: Role) -> Self {
+        Self { role, name: A::TYPE, variants: variants::<A::Event>, fold: || Box::new(Folding(A::default())) }
+    }
+
+    /// The one of this name.
+    pub(crate) fn named(name: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.name == name)
+    }
+
+    /// The state before the first event.
+    pub(crate) fn begin(&self) -> Box<dyn Fold> {
+        (self.fold)()
+    }
+
+    /// The types of its events.
+    pub(crate) fn event_types(&self) -> impl Iterator<Item = String> {
+        (self.variants)().iter().map(|variant| snake_case(variant))
+    }
+}
+
+/// The names of an enum's variants, as they are in JSON. A type that is no enum has none.
+fn variants<E: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
+    let mut found: &'static [&'static str] = &[];
+    // Always an error: the reader looks at the names and gives nothing.
+    let _ = E::deserialize(Variants(&mut found));
+    found
+}
+
+/// A reader that is told the names of an enum's variants.
+struct Variants<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Variants<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
+        Err(Error::custom("no enum"))
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        _visitor: V,
+    ) -> Result<V::Value, Error> {
+        *self.0 = variants;
+        Err(Error::custom("only the names were wanted"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// `SagaStarted` and `saga_started` are both `saga_started`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_knows_its_events() {
+        let of = |name: &str| Kind::named(name).expect("known").event_types().collect::<Vec<_>>();
+        assert_eq!(of("order"), ["order_placed", "cancellation_requested", "order_confirmed", "order_cancelled"]);
+        assert!(of("order_fulfilment").contains(&"compensation_started".to_owned()));
+        assert!(KINDS.iter().all(|kind| kind.event_types().count() > 0));
+    }
+
+    #[test]
+    fn names_are_distinct() {
+        let mut names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KINDS.len());
+    }
+}

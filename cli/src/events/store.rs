@@ -1,0 +1,76 @@
+//! The event stores, each behind a connection that cannot write.
+
+use crate::args::{DatabaseArgs, GlobalArgs, StoreArgs};
+use crate::audit::{connect, recorded};
+use crate::exit::{Code, Failure};
+use crate::ports::Role;
+use crate::postgres::Server;
+use anyhow::Context;
+use event_store::RecordedEvent;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Connection, PgConnection, Postgres, QueryBuilder};
+
+/// What is read of an event: everything.
+pub(crate) const COLUMNS: &str = "e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
+     e.payload::text AS payload, e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at";
+
+/// The event store of one service.
+pub(crate) struct Store {
+    /// Whose.
+    pub(crate) role: Role,
+    pub(crate) connection: PgConnection,
+}
+
+/// Opens the stores that are wanted.
+///
+/// # Errors
+/// When no shop runs here, or one of the databases cannot be had.
+pub(crate) async fn open(global: &GlobalArgs, args: &StoreArgs) -> anyhow::Result<Vec<Store>> {
+    open_roles(global, &args.database, &args.roles()).await
+}
+
+/// Opens the stores of these roles.
+///
+/// # Errors
+/// When no shop runs here, or one of the databases cannot be had.
+pub(crate) async fn open_roles(
+    global: &GlobalArgs,
+    database: &DatabaseArgs,
+    roles: &[Role],
+) -> anyhow::Result<Vec<Store>> {
+    let Some(server) = Server::attach(&database.options(global)?).await? else {
+        let message = "no shop runs here: start one with `sagashop up`, or name its database with DATABASE_URL";
+        return Err(Failure::new(Code::Unavailable, message).into());
+    };
+    let opening = roles.iter().map(|role| async {
+        let connection = connect(&server, role.database()).await.map_err(|error| {
+            let advice = "name the services whose stores are there with --service";
+            let message = format!("the store of the {} cannot be read: {error:#}; {advice}", role.title());
+            Failure::new(Code::Unavailable, message)
+        })?;
+        anyhow::Ok(Store { role: *role, connection })
+    });
+    futures::future::try_join_all(opening).await
+}
+
+/// Parts with all of them.
+pub(crate) async fn close(stores: Vec<Store>) {
+    for store in stores {
+        // Nothing more is asked of it.
+        let _ = store.connection.close().await;
+    }
+}
+
+impl Store {
+    /// The events that a query gives, whose columns are [`COLUMNS`].
+    pub(crate) async fn events(&mut self, mut query: QueryBuilder<'_, Postgres>) -> anyhow::Result<Vec<RecordedEvent>> {
+        let query: sqlx::query::Query<'_, Postgres, PgArguments> = query.build();
+        let rows: Vec<PgRow> = query.fetch_all(&mut self.connection).await.with_context(|| self.describe())?;
+        Ok(rows.iter().map(recorded).collect::<Result<_, _>>()?)
+    }
+
+    /// Which it is, for error messages.
+    pub(crate) fn describe(&self) -> String {
+        format!("the store of the {}", self.role.title())
+    }
+}
