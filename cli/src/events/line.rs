@@ -59,7 +59,7 @@ impl Line {
     }
 
     /// All of it but the payload, as names and values.
-    pub(super) fn whole(self: &Self) -> Whole<'_> {
+    pub(super) fn whole(&self) -> Whole<'_> {
         Whole(self)
     }
 

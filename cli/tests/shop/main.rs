@@ -22,6 +22,7 @@ mod input;
 mod issuer;
 mod kafka;
 mod limits;
+mod looked;
 mod manners;
 mod matrix;
 mod measured;
