@@ -69,6 +69,10 @@ pub fn code_of(error: &anyhow::Error) -> Code {
         if let Some(error) = cause.downcast_ref::<postgres::Error>() {
             return error.code();
         }
+        // Before the causes of it: a connection to a server that breaks is no reader that went away.
+        if cause.downcast_ref::<sqlx::Error>().is_some_and(is_away) {
+            return Code::Unavailable;
+        }
         if cause.downcast_ref::<ports::Error>().is_some() {
             return Code::InUse;
         }
@@ -78,6 +82,17 @@ pub fn code_of(error: &anyhow::Error) -> Code {
         }
     }
     Code::Failed
+}
+
+/// Whether a database does not answer, or refuses us.
+fn is_away(error: &sqlx::Error) -> bool {
+    // Not who we say we are; may not do that; shut down meanwhile.
+    let refused = |code: &str| code.starts_with("28") || code == "42501" || code.starts_with("57P");
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| refused(&code)),
+        _ => false,
+    }
 }
 
 /// Says on stderr why a command failed, and turns its end into the process's exit code.
@@ -112,6 +127,12 @@ mod tests {
     fn a_closed_pipe_is_no_failure() {
         let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("printing");
         assert_eq!(code_of(&error), Code::Done);
+    }
+
+    #[test]
+    fn a_broken_connection_to_a_database_is_no_closed_pipe() {
+        let broken = sqlx::Error::Io(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(code_of(&anyhow::Error::from(broken).context("reading events")), Code::Unavailable);
     }
 
     #[test]

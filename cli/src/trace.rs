@@ -45,7 +45,7 @@ pub async fn trace(global: &GlobalArgs, args: &TraceArgs) -> anyhow::Result<Code
         let message = format!("nothing is known of {}: it is neither an order's id nor a correlation id", args.id);
         return Err(Failure::new(Code::Failed, message).into());
     }
-    let tree = Tree::new(events)?;
+    let tree = Tree::new(events);
     print(global.output, &tree, args.id, is_order)?;
     Ok(Code::Done)
 }

@@ -248,7 +248,7 @@ pub struct StateArgs {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub at: Option<Moment>,
     /// What changed from one time to another.
-    #[arg(long, value_names = ["TIME", "TIME"], num_args = 2, allow_hyphen_values = true)]
+    #[arg(long, value_names = ["FROM", "TO"], num_args = 2, action = clap::ArgAction::Set, allow_hyphen_values = true)]
     pub diff: Vec<Moment>,
     /// Where PostgreSQL is.
     #[command(flatten)]

@@ -57,14 +57,12 @@ pub(super) struct Scene<'a> {
 }
 
 impl Tree {
-    /// Finds out which event followed from which.
-    ///
-    /// # Errors
-    /// When an event cannot be read.
-    pub(super) fn new(events: Vec<StoredEvent>) -> Result<Self, event_store::Error> {
+    /// Finds out which event followed from which. One that this version cannot read is told by its name, and whatever
+    /// followed from its messages has no cause here.
+    pub(super) fn new(events: Vec<StoredEvent>) -> Self {
         let mut nodes = Vec::with_capacity(events.len());
         for StoredEvent { role, event } in events {
-            let (messages, text) = (messages(role, &event)?, words::of(&event)?);
+            let (messages, text) = (messages(role, &event).unwrap_or_default(), words::of(&event));
             let (cause, message, children) = (None, None, Vec::new());
             nodes.push(Node { role, event, text, messages, cause, message, children });
         }
@@ -77,7 +75,7 @@ impl Tree {
                 nodes[cause].children.push(n);
             }
         }
-        Ok(Self { nodes })
+        Self { nodes }
     }
 
     fn began(&self) -> DateTime<Utc> {
@@ -289,7 +287,7 @@ mod tests {
     fn what_follows_stands_under_its_cause_with_the_time_between() {
         let saga = |ms, id, cause| event(Role::Orchestrator, "order_fulfilment", ms, id, cause, CONFIRMED);
         let sent = |ms, id, cause| event(Role::Notification, "notification", ms, id, cause, SENT);
-        let tree = Tree::new(vec![saga(0, 2, 1), sent(4, 3, 2), sent(9, 4, 2), sent(2_009, 5, 4)]).expect("readable");
+        let tree = Tree::new(vec![saga(0, 2, 1), sent(4, 3, 2), sent(9, 4, 2), sent(2_009, 5, 4)]);
         let causes: Vec<_> = tree.nodes.iter().map(|node| (node.cause, node.message)).collect();
         let message = Some("saga_completed");
         assert_eq!(causes, [(None, None), (Some(0), message), (Some(0), message), (Some(2), None)]);
@@ -303,9 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_tomorrow_is_told_by_its_name() {
+        let mut later = event(Role::Order, "order", 0, 2, 1, r#"{"order_gift_wrapped":{}}"#);
+        later.event.event_type = "order_gift_wrapped".to_owned();
+        assert!(Tree::new(vec![later]).text().contains("order gift wrapped, which this version cannot read"));
+    }
+
+    #[test]
     fn causes_in_a_circle_are_no_tree_without_a_root() {
         let sent = |id, cause| event(Role::Notification, "notification", 0, id, cause, SENT);
-        let tree = Tree::new(vec![sent(2, 3), sent(3, 2), sent(4, 4)]).expect("readable");
+        let tree = Tree::new(vec![sent(2, 3), sent(3, 2), sent(4, 4)]);
         assert_eq!(tree.text().lines().count(), 3);
     }
 }

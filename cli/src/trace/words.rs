@@ -1,7 +1,7 @@
 //! What events say, in plain words.
 
 use cqrs_es::Aggregate;
-use domain::notification::{self, Notification, Preferences, Webhook};
+use domain::notification::{self, Notification};
 use domain::order::Order;
 use domain::payment::{self, Payment};
 use domain::product::{self, Product};
@@ -9,8 +9,12 @@ use domain::stock::{self, Stock};
 use event_store::{Error, RecordedEvent};
 use orchestrator::saga::order_fulfilment::OrderFulfilment;
 
-/// What an event says. Of a kind that this version does not know, or that says nothing of orders, its name.
-pub(super) fn of(event: &RecordedEvent) -> Result<String, Error> {
+/// What an event says. Of a kind that says nothing of orders, its name.
+pub(super) fn of(event: &RecordedEvent) -> String {
+    in_words(event).unwrap_or_else(|_| format!("{}, which this version cannot read", named(event)))
+}
+
+fn in_words(event: &RecordedEvent) -> Result<String, Error> {
     Ok(match event.aggregate_type.as_str() {
         Order::TYPE => lower(&order_service::in_words(&event.decode::<Order>()?).1),
         OrderFulfilment::TYPE => orchestrator::inspect::in_words(&event.decode::<OrderFulfilment>()?),
@@ -18,7 +22,6 @@ pub(super) fn of(event: &RecordedEvent) -> Result<String, Error> {
         Payment::TYPE => of_payment(&event.decode::<Payment>()?),
         Notification::TYPE => of_notification(&event.decode::<Notification>()?),
         Product::TYPE => of_product(&event.decode::<Product>()?),
-        Webhook::TYPE | Preferences::TYPE => named(event),
         _ => named(event),
     })
 }

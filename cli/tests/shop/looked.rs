@@ -90,6 +90,7 @@ fn redacted(line: &str) -> String {
     let told: String = line.chars().skip(23).filter(|letter| !"├└│".contains(*letter)).collect();
     let word = |word: &str| match word {
         word if word.matches(':').count() == 2 => "[time]".to_owned(),
+        word if word.contains("TXN-") => "[transaction]".to_owned(),
         word if word.chars().filter(|letter| letter.is_ascii_hexdigit()).count() >= 16 => "[id]".to_owned(),
         word => word.to_owned(),
     };
