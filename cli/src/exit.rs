@@ -84,13 +84,11 @@ pub fn code_of(error: &anyhow::Error) -> Code {
     Code::Failed
 }
 
-/// Whether a database does not answer, or refuses us.
+/// Whether a database does not answer, or no longer.
 fn is_away(error: &sqlx::Error) -> bool {
-    // Not who we say we are; may not do that; shut down meanwhile.
-    let refused = |code: &str| code.starts_with("28") || code == "42501" || code.starts_with("57P");
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| refused(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
         _ => false,
     }
 }

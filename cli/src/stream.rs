@@ -9,7 +9,7 @@ pub(crate) use changes::{Change, changes};
 use crate::args::{GlobalArgs, StreamArgs};
 use crate::events::filter::Aggregate;
 use crate::events::kinds::{Fold, KINDS, Kind};
-use crate::events::store::{self, COLUMNS, Store};
+use crate::events::store::{self, COLUMNS, Store, failed};
 use crate::events::{masked, of_role};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format, Row};
@@ -60,7 +60,7 @@ async fn find(stores: &mut [Store], wanted: Option<&str>, id: &str) -> anyhow::R
         let Some(store) = of_role(stores, kind.role) else { continue };
         let query = "SELECT EXISTS (SELECT FROM events WHERE aggregate_type = $1 AND aggregate_id = $2)";
         let exists = sqlx::query_scalar(query).bind(kind.name).bind(id).fetch_one(&mut store.connection).await;
-        if exists.with_context(|| store.describe())? {
+        if exists.map_err(|error| failed(store.role, error))? {
             found.push(kind);
         }
     }

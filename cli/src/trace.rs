@@ -8,12 +8,11 @@ mod tree;
 mod words;
 
 use crate::args::{GlobalArgs, TraceArgs};
-use crate::events::store::{self, COLUMNS, Store};
+use crate::events::store::{self, COLUMNS, Store, failed};
 use crate::events::{StoredEvent, merge, of_role};
 use crate::exit::{Code, Failure};
 use crate::output::{self, Format};
 use crate::ports::Role;
-use anyhow::Context;
 use cqrs_es::Aggregate;
 use domain::order::Order;
 use domain::payment::Payment;
@@ -68,7 +67,7 @@ async fn of_order(stores: &mut [Store], id: Uuid) -> anyhow::Result<BTreeSet<Str
             .bind(id)
             .fetch_all(&mut store.connection)
             .await
-            .with_context(|| store.describe())?;
+            .map_err(|error| failed(store.role, error))?;
         correlations.extend(found);
     }
     Ok(correlations)

@@ -2,11 +2,10 @@
 
 use super::filter::{Aggregate, Filter};
 use super::merge;
-use super::store::{COLUMNS, Store};
+use super::store::{COLUMNS, Store, failed};
 use crate::args::{By, StoreArgs};
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
-use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use event_store::RecordedEvent;
 use sqlx::{Postgres, QueryBuilder, Row};
@@ -86,7 +85,7 @@ pub(super) async fn count(store: &mut Store, filter: &Filter, by: Option<By>) ->
     let mut query = QueryBuilder::new(format!("SELECT {name}, count(*) FROM events AS e WHERE true"));
     filter.push(store.role, &mut query);
     query.push(" GROUP BY 1");
-    let rows = query.build().fetch_all(&mut store.connection).await.with_context(|| store.describe())?;
+    let rows = query.build().fetch_all(&mut store.connection).await.map_err(|error| failed(store.role, error))?;
     let mut counted = Vec::with_capacity(rows.len());
     for row in rows {
         let name: String = row.try_get(0)?;

@@ -5,7 +5,6 @@ use crate::audit::{connect, recorded};
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use crate::postgres::Server;
-use anyhow::Context;
 use event_store::RecordedEvent;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, PgConnection, Postgres, QueryBuilder};
@@ -13,6 +12,10 @@ use sqlx::{Connection, PgConnection, Postgres, QueryBuilder};
 /// What is read of an event: everything.
 pub(crate) const COLUMNS: &str = "e.aggregate_type, e.aggregate_id, e.sequence, e.event_type, e.event_version, \
      e.payload::text AS payload, e.metadata::text AS metadata, e.position, e.transaction_id::text AS xid, e.recorded_at";
+
+/// Codes of what a database user may not do, and of a table that is not there.
+const NOT_ALLOWED: &str = "42501";
+const NO_TABLE: &str = "42P01";
 
 /// The event store of one service.
 pub(crate) struct Store {
@@ -65,12 +68,24 @@ impl Store {
     /// The events that a query gives, whose columns are [`COLUMNS`].
     pub(crate) async fn events(&mut self, mut query: QueryBuilder<'_, Postgres>) -> anyhow::Result<Vec<RecordedEvent>> {
         let query: sqlx::query::Query<'_, Postgres, PgArguments> = query.build();
-        let rows: Vec<PgRow> = query.fetch_all(&mut self.connection).await.with_context(|| self.describe())?;
+        let rows: Vec<PgRow> = query.fetch_all(&mut self.connection).await.map_err(|error| failed(self.role, error))?;
         Ok(rows.iter().map(recorded).collect::<Result<_, _>>()?)
     }
+}
 
-    /// Which it is, for error messages.
-    pub(crate) fn describe(&self) -> String {
-        format!("the store of the {}", self.role.title())
+/// What an error of a store's database means, and whose store it is.
+pub(crate) fn failed(role: Role, error: sqlx::Error) -> anyhow::Error {
+    let whose = format!("the store of the {}", role.title());
+    let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+    match code.as_str() {
+        NOT_ALLOWED => {
+            let message = format!("{whose} may not be read by this database user: let it SELECT events");
+            Failure::new(Code::Unavailable, message).into()
+        }
+        NO_TABLE => {
+            let message = format!("{whose} has no events table yet: run `sagashop migrate`");
+            Failure::new(Code::Failed, message).into()
+        }
+        _ => anyhow::Error::from(error).context(whose),
     }
 }

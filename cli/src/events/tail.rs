@@ -4,11 +4,10 @@ use super::filter::Filter;
 use super::line::Line;
 use super::list::{self, End, Found};
 use super::merge;
-use super::store::{COLUMNS, Store};
+use super::store::{COLUMNS, Store, failed};
 use crate::audit::recorded;
 use crate::exit::Code;
 use crate::output::{self, Format};
-use anyhow::Context;
 use event_store::Cursor;
 use sqlx::{QueryBuilder, Row};
 use std::time::Duration;
@@ -46,7 +45,7 @@ pub(super) async fn follow(mut stores: Vec<Store>, filter: Filter, lines: u32, f
 async fn visible_end(store: &mut Store) -> anyhow::Result<Cursor> {
     let query = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text";
     let xmin: String =
-        sqlx::query_scalar(query).fetch_one(&mut store.connection).await.with_context(|| store.describe())?;
+        sqlx::query_scalar(query).fetch_one(&mut store.connection).await.map_err(|error| failed(store.role, error))?;
     Ok(before(xmin.parse()?))
 }
 
@@ -68,7 +67,7 @@ async fn next(store: &mut Store, filter: &Filter, cursor: &mut Cursor) -> anyhow
     filter.push(store.role, &mut query);
     query.push(" ORDER BY e.transaction_id, e.position LIMIT ").push_bind(i64::try_from(PAGE_EVENTS)?);
     query.push(") AS e ON true");
-    let rows = query.build().fetch_all(&mut store.connection).await.with_context(|| store.describe())?;
+    let rows = query.build().fetch_all(&mut store.connection).await.map_err(|error| failed(store.role, error))?;
     let mut found = Vec::with_capacity(rows.len());
     let mut gate = 0;
     for row in &rows {

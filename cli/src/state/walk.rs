@@ -2,9 +2,8 @@
 
 use super::Figures;
 use crate::audit::recorded;
-use crate::events::store::{COLUMNS, Store};
+use crate::events::store::{COLUMNS, Store, failed};
 use crate::ports::Role;
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::order::Order;
@@ -35,7 +34,7 @@ async fn walk<A: Aggregate>(
     times: &[DateTime<Utc>],
     mut take: impl FnMut(usize, &A),
 ) -> anyhow::Result<()> {
-    let describe = store.describe();
+    let role = store.role;
     let Some(last) = times.last() else { return Ok(()) };
     let query = format!(
         "SELECT {COLUMNS} FROM events AS e WHERE e.aggregate_type = $1 AND e.recorded_at <= $2
@@ -43,7 +42,7 @@ async fn walk<A: Aggregate>(
     );
     let mut rows = sqlx::query(&query).bind(A::TYPE).bind(last).fetch(&mut store.connection);
     let (mut id, mut state, mut told) = (String::new(), A::default(), times.len());
-    while let Some(row) = rows.try_next().await.with_context(|| describe.clone())? {
+    while let Some(row) = rows.try_next().await.map_err(|error| failed(role, error))? {
         let event = recorded(&row)?;
         if event.aggregate_id != id {
             (told..times.len()).for_each(|n| take(n, &state));

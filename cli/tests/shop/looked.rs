@@ -194,6 +194,17 @@ async fn refusals(looked: &Looked) {
         assert!(said(&output).contains(text), "{arguments:?}: {}", said(&output));
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
+    // A user who may not read, and a store that is not there.
+    let folder = &looked.shop.folder;
+    let server = folder.server().await;
+    folder.execute(Role::User, "CREATE ROLE reader LOGIN").await;
+    let host = crate::database_roles::host(&server);
+    let mut command = sagashop();
+    command.args(["events", "list"]).env("DB_HOST", host).env("DB_USER", "reader");
+    let output = tokio::task::spawn_blocking(move || command.output().expect("the binary starts")).await;
+    let output = output.expect("no panic");
+    assert_eq!(output.status.code(), Some(6), "{}", said(&output));
+    assert!(said(&output).contains("may not be read by this database user"), "{}", said(&output));
     let nowhere = Arc::new(Folder::new());
     for arguments in [&["events", "list"] as &[&str], &["stream", nobody], &["trace", nobody], &["state"]] {
         let output = run(&nowhere, arguments).await;
