@@ -132,7 +132,27 @@ async fn streams_and_the_shop_are_shown_at_any_version() {
     let diff = looked.json(&["state", "--diff", "-1h", "now"]).await;
     let placed = diff["figures"].as_array().expect("a list").iter().find(|figure| figure["what"] == "placed").cloned();
     assert_eq!(placed, Some(json!({ "of": "orders", "what": "placed", "before": 0, "after": 3, "change": 3 })));
-    insta::assert_snapshot!("the_shop_now", looked.text(&["state"]).await);
+    insta::assert_snapshot!(looked.text(&["state"]).await, @r"
+    of      what                         how many
+    orders  placed                                3
+    orders  pending                               0
+    orders  confirmed                             1
+    orders  cancelled                             2
+    orders  worth of those confirmed     39.80 EUR
+    stock   products in the catalogue             2
+    stock   available                            13
+    stock   reserved                              0
+    stock   sold                                  2
+    money   payments in flight                    0
+    money   payments captured                     2
+    money   payments declined or voided           1
+    money   refunds on their way                  0
+    money   refunds refused                       0
+    money   refunds paid                          1
+    money   captured                     309.70 EUR
+    money   refunded                     269.90 EUR
+    money   kept                         39.80 EUR
+    ");
 }
 
 fn value(shop: &Value, of: &str, what: &str) -> Value {
