@@ -78,7 +78,7 @@ async fn events(stores: &mut [Store], correlations: &BTreeSet<String>) -> anyhow
     let ids: Vec<&str> = correlations.iter().map(String::as_str).collect();
     let searches = stores.iter_mut().map(|store| async {
         let role = store.role;
-        // Found by their story first, then sorted: see `docs/decisions/0016-finding-events.md`.
+        // Found by their story first, then sorted: see `docs/decisions/0017-finding-events.md`.
         let mut query = QueryBuilder::new("WITH e AS MATERIALIZED (SELECT * FROM events WHERE metadata ->> ");
         query.push("'correlation_id' = ANY(").push_bind(&ids).push(")) SELECT ").push(COLUMNS);
         query.push(" FROM e ORDER BY e.transaction_id, e.position LIMIT ").push_bind(EVENTS_MAX);

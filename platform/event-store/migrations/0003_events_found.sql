@@ -1,4 +1,4 @@
--- For operators: finding events by their story and by their time (docs/decisions/0016-finding-events.md).
+-- For operators: finding events by their story and by their time (docs/decisions/0017-finding-events.md).
 --
 -- Each is made here unless it is there already. Making them holds appends up for as long as it takes; on a large store
 -- that runs, make them by hand before, under the same names, with CREATE INDEX CONCURRENTLY.
