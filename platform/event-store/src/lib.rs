@@ -20,6 +20,7 @@ mod answer;
 pub mod clock;
 pub mod measures;
 mod memory;
+mod mend;
 mod postgres;
 
 /// The tables behind [`PgStore`].
@@ -27,6 +28,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 pub use answer::Answer;
 pub use memory::MemoryStore;
+pub use mend::{Letter, LetterId, LetterKey, Mend, OPERATION, Operation};
 pub use postgres::{Alone, Gate, PgStore, StoreOptions, load};
 
 /// One stream: the events of one aggregate.
@@ -209,6 +211,11 @@ pub struct RecordedEvent {
 }
 
 impl RecordedEvent {
+    /// It records an operator's act: nothing of the domain.
+    pub fn is_operation(&self) -> bool {
+        self.aggregate_type == OPERATION
+    }
+
     /// The event of aggregate `A` that this row holds.
     pub fn decode<A: cqrs_es::Aggregate>(&self) -> Result<A::Event, Error> {
         serde_json::from_str(&self.payload).map_err(|error| Error::Undecodable {
@@ -354,6 +361,8 @@ pub struct UnitOfWork {
     pub timers: Vec<TimerChange>,
     /// Records put aside.
     pub dead_letters: Vec<DeadLetter>,
+    /// What is done about those, and about places. Any that is not as it was seen rolls everything back.
+    pub mends: Vec<Mend>,
     /// Offsets moved. Any that does not match rolls everything back.
     pub offsets: Vec<OffsetAdvance>,
     /// Answers to requests that came with an idempotency key. A key that has one already rolls
@@ -383,6 +392,10 @@ pub enum Error {
         /// The partition.
         partition: TopicPartition,
     },
+    /// What was to be mended is not as it was seen, or is held by somebody who works on it: look again. Nothing was
+    /// written.
+    #[error("it is not as it was any more, or is being worked on")]
+    Outdated,
     /// An event in the store cannot be read by this version of the code: stop, never skip.
     #[error("event {sequence} of {stream} cannot be read: {error}")]
     Undecodable {
@@ -498,6 +511,12 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Whether the consumer has any dead letter; without one nothing is blocked.
     async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error>;
+
+    /// The key's first letters, in the order of their offsets.
+    async fn letters(&self, key: &LetterKey, limit: usize) -> Result<Vec<Letter>, Error>;
+
+    /// The keys whose letters this consumer is to handle again: see [`Mend::Retry`].
+    async fn retries(&self, consumer: &str, limit: usize) -> Result<Vec<LetterKey>, Error>;
 
     /// Timers of this aggregate type due at `now`, the oldest first, at most `limit`, and the
     /// moment at which the next one after them is due.

@@ -2,6 +2,7 @@
 //! clock that it is given. Deterministic, so that a simulation can be run again.
 
 mod leases;
+mod mending;
 mod tables;
 
 use std::collections::{HashMap, VecDeque};
@@ -17,8 +18,8 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::{
-    Answer, Append, Cursor, DeadLetter, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId,
-    UnitOfWork,
+    Answer, Append, Cursor, DeadLetter, DueTimer, Error, EventStore, Lease, Letter, LetterKey, Page, RecordedEvent,
+    Snapshot, StreamId, UnitOfWork,
 };
 use tables::Tables;
 
@@ -154,6 +155,14 @@ impl EventStore for MemoryStore {
 
     async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error> {
         self.read(|tables| tables.has_dead_letters(consumer))
+    }
+
+    async fn letters(&self, key: &LetterKey, limit: usize) -> Result<Vec<Letter>, Error> {
+        self.read(|tables| tables.mending.letters(key, limit))
+    }
+
+    async fn retries(&self, consumer: &str, limit: usize) -> Result<Vec<LetterKey>, Error> {
+        self.read(|tables| tables.mending.retries(consumer, limit))
     }
 
     async fn due_timers(

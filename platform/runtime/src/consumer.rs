@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::batch::{self, Item};
+use crate::batch::Decided;
 use crate::measures::Consuming;
 use crate::message::{self, Message};
 use crate::states::Cache;
@@ -32,6 +32,7 @@ use crate::{Origin, failpoint};
 mod fetch;
 mod intake;
 mod measured;
+mod retry;
 mod traces;
 
 use fetch::{Batch, Fetchers};
@@ -223,12 +224,16 @@ impl<H: Handler> Consumer<H> {
             renewed_at: Instant::now(),
         };
         self.renew(&mut held).await?;
+        self.retry(&mut held).await?;
         while !shutdown.is_cancelled() {
             let next_renewal = held.renewed_at + self.options.lease / 3;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                () = tokio::time::sleep_until(next_renewal) => self.renew(&mut held).await?,
+                () = tokio::time::sleep_until(next_renewal) => {
+                    self.renew(&mut held).await?;
+                    self.retry(&mut held).await?;
+                }
                 Some(first) = batches.recv() => {
                     let next = Instant::now() + H::PACE;
                     let ready = self.gather(first, &mut batches);
@@ -327,13 +332,9 @@ impl<H: Handler> Consumer<H> {
         refused: &BTreeMap<usize, String>,
     ) -> Result<Vec<(usize, String)>, event_store::Error> {
         let mut traces = Traces::begin(self.tracer);
-        let mut intake = self.take_in(batches, held, refused, &mut traces).await?;
-        let (store, clock) = (self.store.as_ref(), self.clock.as_ref());
-        let mut step = |item: &Item<H::Aggregate>, event: &EventOf<H::Aggregate>| {
-            let step = self.tracer.is_on().then(|| self.handler.step(&item.id, event))??;
-            traces.step(item.origin.traceparent.as_deref(), step)
-        };
-        let mut decided = batch::decide(store, &mut held.cache, clock, &intake.items, H::TIMERS, &mut step).await?;
+        let blocked = if held.has_dead_letters { self.blocked(batches).await? } else { HashMap::new() };
+        let mut intake = self.take_in(batches, &blocked, refused, &mut traces).await?;
+        let mut decided = self.decide(&intake.items, held, &mut traces).await?;
         if !decided.rejected.is_empty() {
             return Ok(decided.rejected);
         }
@@ -344,7 +345,14 @@ impl<H: Handler> Consumer<H> {
         failpoint::pass("consumer.before_commit");
         let inbox = std::mem::take(&mut intake.inbox);
         self.store
-            .commit(UnitOfWork { appends, inbox, timers, dead_letters, offsets: offsets.clone(), answers: Vec::new() })
+            .commit(UnitOfWork {
+                appends,
+                inbox,
+                timers,
+                dead_letters,
+                offsets: offsets.clone(),
+                ..UnitOfWork::default()
+            })
             .await?;
         failpoint::pass("consumer.after_commit");
         self.handled(batches, &offsets, &put_aside);
@@ -355,6 +363,12 @@ impl<H: Handler> Consumer<H> {
         }
         held.has_dead_letters |= !put_aside.is_empty();
         self.tell(traces, &decided.sequences, records(batches).count());
+        self.committed(decided, held);
+        Ok(Vec::new())
+    }
+
+    /// After the commit: hands on what was recorded, and keeps the states.
+    fn committed(&self, decided: Decided<H::Aggregate>, held: &mut Held<H::Aggregate>) {
         decided.committed(&mut held.cache, |id, loaded, events, origin| {
             logs::in_scope(origin.ids(), || self.handler.committed(id, &loaded.state, events, origin));
             if let Some(snapshot) = loaded.due_snapshot(id) {
@@ -366,7 +380,6 @@ impl<H: Handler> Consumer<H> {
                 });
             }
         });
-        Ok(Vec::new())
     }
 
     /// One advance per partition, from the offset held to behind its last record.

@@ -192,7 +192,8 @@ impl Relay {
     async fn forward(&self, events: &[RecordedEvent]) -> Result<(), Error> {
         let mut batch: BTreeMap<TopicPartition, Vec<Record>> = BTreeMap::new();
         let mut traces = Publishing::begin(self.tracer, self.broker.system());
-        for event in events {
+        // What operators did is nobody's business outside.
+        for event in events.iter().filter(|event| !event.is_operation()) {
             for (index, outgoing) in self.publish.publish(event)?.into_iter().enumerate() {
                 let partition = partition_of(&outgoing.key, self.options.partitions);
                 let place = TopicPartition::new(outgoing.topic, partition);

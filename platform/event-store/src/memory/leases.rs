@@ -97,6 +97,37 @@ impl Leases {
         }
     }
 
+    fn slot(&self, consumer: &str, partition: &TopicPartition) -> Option<&Slot> {
+        self.consumers.get(consumer)?.slots.get(partition)
+    }
+
+    /// Whether the partition is there and nobody holds it.
+    pub(super) fn is_free(&self, consumer: &str, partition: &TopicPartition, now: DateTime<Utc>) -> bool {
+        self.slot(consumer, partition).is_some_and(|slot| slot.holder(now).is_none())
+    }
+
+    pub(super) fn next_offset(&self, consumer: &str, partition: &TopicPartition) -> Option<i64> {
+        self.slot(consumer, partition).map(|slot| slot.next_offset)
+    }
+
+    /// Whether anybody has ever held a place of this name.
+    pub(super) fn is_known(&self, consumer: &str) -> bool {
+        self.consumers.get(consumer).is_some_and(|state| !state.slots.is_empty())
+    }
+
+    pub(super) fn nobody_holds(&self, consumer: &str, now: DateTime<Utc>) -> bool {
+        self.consumers.get(consumer).is_none_or(|state| state.slots.values().all(|slot| slot.holder(now).is_none()))
+    }
+
+    /// Sets the offset of a partition that nobody holds; whoever held it writes nothing any more.
+    pub(super) fn set(&mut self, consumer: &str, partition: &TopicPartition, next_offset: i64) {
+        let state = self.consumers.get_mut(consumer);
+        if let Some(slot) = state.and_then(|state| state.slots.get_mut(partition)) {
+            slot.next_offset = next_offset;
+            slot.epoch += 1;
+        }
+    }
+
     /// Whether the offset may move: the epoch and the old offset are as held, and it never falls.
     pub(super) fn check(&self, advance: &OffsetAdvance) -> Result<(), Error> {
         let lease = &advance.lease;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use broker::TopicPartition;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::leases::Leases;
+use super::mending::Mending;
 use crate::{
-    Answer, Append, Cursor, DeadLetter, DueTimer, Error, RecordedEvent, Snapshot, StreamId, TimerChange, UnitOfWork,
+    Answer, Append, Cursor, DeadLetter, DueTimer, Error, Mend, RecordedEvent, Snapshot, StreamId, TimerChange,
+    UnitOfWork,
 };
 
 #[derive(Default)]
@@ -20,7 +21,8 @@ pub(super) struct Tables {
     transactions: u64,
     inbox: BTreeSet<(String, Uuid)>,
     timers: BTreeMap<StreamId, DueTimer>,
-    dead_letters: BTreeMap<(String, TopicPartition, i64), DeadLetter>,
+    /// Dead letters, and what is done about them.
+    pub(super) mending: Mending,
     checkpoints: BTreeMap<String, Cursor>,
     snapshots: BTreeMap<StreamId, Snapshot>,
     answers: BTreeMap<(String, String), (Answer, DateTime<Utc>)>,
@@ -47,6 +49,7 @@ impl Tables {
                 return Err(Error::LeaseLost { consumer: lease.consumer.clone(), partition: lease.partition.clone() });
             }
         }
+        self.check_mends(&work.mends, now)?;
 
         self.transactions += 1;
         for append in work.appends {
@@ -57,8 +60,10 @@ impl Tables {
             self.change_timer(change);
         }
         for letter in work.dead_letters {
-            let place = (letter.consumer.clone(), letter.partition.clone(), letter.offset);
-            self.dead_letters.entry(place).or_insert(letter);
+            self.mending.put_aside(letter);
+        }
+        for mend in work.mends {
+            self.mend(mend);
         }
         for advance in &work.offsets {
             self.leases.advance(advance);
@@ -67,6 +72,33 @@ impl Tables {
             self.answers.insert((answer.scope.clone(), answer.key.clone()), (answer, now));
         }
         Ok(self.events.last().map_or_else(Cursor::default, |event| event.cursor))
+    }
+
+    fn check_mends(&self, mends: &[Mend], now: DateTime<Utc>) -> Result<(), Error> {
+        let as_seen = mends.iter().all(|mend| match mend {
+            Mend::Retry(_) | Mend::Retried(_) => true,
+            Mend::Remove(id) | Mend::Keep { id, .. } | Mend::Edit { id, .. } => self.mending.has(id),
+            Mend::MoveOffset { consumer, partition, from, .. } => {
+                self.leases.is_free(consumer, partition, now)
+                    && self.leases.next_offset(consumer, partition) == Some(*from)
+            }
+            Mend::MoveCheckpoint { follower, from, .. } => {
+                self.leases.is_known(follower)
+                    && self.leases.nobody_holds(follower, now)
+                    && self.checkpoints.get(follower) == Some(from)
+            }
+        });
+        if as_seen { Ok(()) } else { Err(Error::Outdated) }
+    }
+
+    fn mend(&mut self, mend: Mend) {
+        match mend {
+            Mend::MoveOffset { consumer, partition, to, .. } => self.leases.set(&consumer, &partition, to),
+            Mend::MoveCheckpoint { follower, to, .. } => {
+                self.checkpoints.insert(follower, to);
+            }
+            letters => self.mending.apply(letters),
+        }
     }
 
     fn check(&self, append: &Append) -> Result<(), Error> {
@@ -143,16 +175,16 @@ impl Tables {
     }
 
     pub(super) fn dead_letters(&self) -> Vec<DeadLetter> {
-        self.dead_letters.values().cloned().collect()
+        self.mending.dead_letters().cloned().collect()
     }
 
     pub(super) fn has_dead_letters(&self, consumer: &str) -> bool {
-        self.dead_letters.values().any(|letter| letter.consumer == consumer)
+        self.mending.dead_letters().any(|letter| letter.consumer == consumer)
     }
 
     pub(super) fn blocked_keys(&self, consumer: &str, topic: &str, keys: &[String]) -> HashMap<String, i64> {
         let mut blocked = HashMap::new();
-        for letter in self.dead_letters.values() {
+        for letter in self.mending.dead_letters() {
             let here = letter.consumer == consumer && *letter.partition.topic == *topic;
             if here && keys.contains(&letter.record.key) {
                 let first = blocked.entry(letter.record.key.clone()).or_insert(letter.offset);

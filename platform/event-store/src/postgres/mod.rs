@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::measures::Storing;
 use crate::{
-    Answer, Append, Cursor, DueTimer, Error, EventStore, History, Lease, Page, RecordedEvent, Snapshot, StreamId,
-    UnitOfWork,
+    Answer, Append, Cursor, DueTimer, Error, EventStore, History, Lease, Letter, LetterKey, Page, RecordedEvent,
+    Snapshot, StreamId, UnitOfWork,
 };
 
 mod answers;
@@ -23,6 +23,7 @@ mod gate;
 mod group_commit;
 mod group_load;
 mod leases;
+mod mending;
 mod read;
 mod recent;
 mod rows;
@@ -206,6 +207,14 @@ impl EventStore for PgStore {
 
     async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error> {
         side_tables::has_dead_letters(&self.pool, consumer).await
+    }
+
+    async fn letters(&self, key: &LetterKey, limit: usize) -> Result<Vec<Letter>, Error> {
+        mending::letters(&self.pool, key, limit).await
+    }
+
+    async fn retries(&self, consumer: &str, limit: usize) -> Result<Vec<LetterKey>, Error> {
+        mending::retries(&self.pool, consumer, limit).await
     }
 
     async fn due_timers(

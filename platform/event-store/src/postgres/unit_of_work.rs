@@ -11,6 +11,7 @@ use sqlx::{Arguments, PgPool};
 use uuid::Uuid;
 
 use super::answers::{self, bind_answers, insert_answers};
+use super::mending;
 use super::rows::{self, EventRows, insert_events};
 use super::{is_unique_violation, printable, translate};
 use crate::{Answer, DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
@@ -18,18 +19,20 @@ use crate::{Answer, DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, Uni
 /// Raised by the statement itself when not every offset matched: it divides by zero.
 const DIVISION_BY_ZERO: &str = "22012";
 
-type Added = Result<(), sqlx::error::BoxDynError>;
+pub(super) type Added = Result<(), sqlx::error::BoxDynError>;
 
 /// A statement under construction: CTEs, what they are asked for, and their arguments.
-struct Statement {
+pub(super) struct Statement {
     parts: Vec<String>,
+    /// Sentences about the affected rows that must be true at the end.
+    conditions: Vec<String>,
     arguments: PgArguments,
     bound: usize,
 }
 
 impl Statement {
     /// `$n` of the next argument.
-    fn bind<'q, T>(&mut self, value: T) -> Result<String, sqlx::error::BoxDynError>
+    pub(super) fn bind<'q, T>(&mut self, value: T) -> Result<String, sqlx::error::BoxDynError>
     where
         T: sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + 'q,
     {
@@ -38,37 +41,51 @@ impl Statement {
         Ok(format!("${}", self.bound))
     }
 
-    fn part(&mut self, name: &str, sql: &str) {
+    pub(super) fn part(&mut self, name: &str, sql: &str) {
         self.parts.push(format!("{name} AS ({sql})"));
+    }
+
+    /// A part that must return so many rows, or all of the statement fails.
+    pub(super) fn changing(&mut self, name: &str, sql: &str, rows: usize) {
+        self.part(name, sql);
+        self.conditions.push(format!("(SELECT count(*) FROM {name}) = {rows}"));
+    }
+
+    /// How many parts there are by now.
+    pub(super) fn parts_count(&self) -> usize {
+        self.parts.len()
     }
 }
 
 pub(super) async fn commit(pool: &PgPool, work: UnitOfWork) -> Result<(), Error> {
-    let offsets = work.offsets.len();
     let Some(statement) = build(&work).map_err(|error| Error::Failed(error.to_string()))? else { return Ok(()) };
     // Few shapes (which parts there are), so the prepared ones are found again.
     let sql = format!(
         "WITH {} SELECT {}",
         statement.parts.join(", "),
-        if offsets == 0 {
+        if statement.conditions.is_empty() {
             "1".to_owned()
         } else {
-            // A sentence about the affected rows that the database itself enforces.
-            "1 / (CASE WHEN (SELECT count(*) FROM moved) = (SELECT count(*) FROM wanted) THEN 1 ELSE 0 END)".to_owned()
+            // Sentences about the affected rows that the database itself enforces.
+            format!("1 / (CASE WHEN {} THEN 1 ELSE 0 END)", statement.conditions.join(" AND "))
         }
     );
     match sqlx::query_with(&sql, statement.arguments).execute(pool).await {
         Ok(_) => Ok(()),
         Err(error) if is_unique_violation(&error) => Err(conflict(pool, &work, error).await),
         Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(DIVISION_BY_ZERO) => {
-            Err(lease_lost(pool, &work.offsets).await)
+            Err(match lease_lost(pool, &work).await {
+                Some(lost) => lost,
+                None => Error::Outdated,
+            })
         }
         Err(error) => Err(translate(error)),
     }
 }
 
 fn build(work: &UnitOfWork) -> Result<Option<Statement>, sqlx::error::BoxDynError> {
-    let mut statement = Statement { parts: Vec::new(), arguments: PgArguments::default(), bound: 0 };
+    let mut statement =
+        Statement { parts: Vec::new(), conditions: Vec::new(), arguments: PgArguments::default(), bound: 0 };
     if work.appends.iter().any(|append| !append.events.is_empty()) {
         // First, so that its arguments are $1..$7.
         statement.arguments = EventRows::of(&work.appends).into_arguments()?;
@@ -84,6 +101,7 @@ fn build(work: &UnitOfWork) -> Result<Option<Statement>, sqlx::error::BoxDynErro
     if !work.dead_letters.is_empty() {
         dead_letters(&mut statement, &work.dead_letters)?;
     }
+    mending::add(&mut statement, &work.mends)?;
     if !work.offsets.is_empty() {
         offsets(&mut statement, &work.offsets)?;
     }
@@ -231,6 +249,7 @@ fn offsets(statement: &mut Statement, moves: &[OffsetAdvance]) -> Added {
             AND o.epoch = w.epoch AND o.next_offset = w.old AND w.new >= w.old
         RETURNING 1",
     );
+    statement.conditions.push("(SELECT count(*) FROM moved) = (SELECT count(*) FROM wanted)".to_owned());
     Ok(())
 }
 
@@ -262,9 +281,10 @@ async fn conflict(pool: &PgPool, work: &UnitOfWork, error: sqlx::Error) -> Error
     }
 }
 
-/// Names the lease that does not match any more; the first if it cannot be told.
-async fn lease_lost(pool: &PgPool, moves: &[OffsetAdvance]) -> Error {
-    for advance in moves {
+/// Names the lease that does not match any more; the first if it cannot be told, but for a unit of work that can have
+/// failed of something else.
+async fn lease_lost(pool: &PgPool, work: &UnitOfWork) -> Option<Error> {
+    for advance in &work.offsets {
         let lease = &advance.lease;
         let found: Result<Option<(i64, i64)>, _> = sqlx::query_as(
             "SELECT epoch, next_offset FROM consumer_offsets WHERE consumer = $1 AND topic = $2 AND partition = $3",
@@ -275,13 +295,11 @@ async fn lease_lost(pool: &PgPool, moves: &[OffsetAdvance]) -> Error {
         .fetch_optional(pool)
         .await;
         if !matches!(found, Ok(Some(held)) if held == (lease.epoch, lease.next_offset)) {
-            return lost(&lease.consumer, &lease.partition);
+            return Some(lost(&lease.consumer, &lease.partition));
         }
     }
-    moves.first().map_or_else(
-        || Error::Failed("a unit of work without offsets lost its lease".to_owned()),
-        |advance| lost(&advance.lease.consumer, &advance.lease.partition),
-    )
+    let first = work.offsets.first().filter(|_| work.mends.is_empty());
+    first.map(|advance| lost(&advance.lease.consumer, &advance.lease.partition))
 }
 
 fn lost(consumer: &str, partition: &TopicPartition) -> Error {

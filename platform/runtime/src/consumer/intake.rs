@@ -9,7 +9,7 @@ use telemetry::logs;
 use uuid::Uuid;
 
 use super::fetch::Batch;
-use super::{Addressed, Consumer, Handler, Held, records};
+use super::{Addressed, Consumer, Handler, records};
 use crate::Origin;
 use crate::batch::Item;
 use crate::message::{self, Message};
@@ -24,16 +24,16 @@ pub(super) struct Intake<A: Decide> {
 }
 
 impl<H: Handler> Consumer<H> {
-    /// Reads the records: commands, and what can never be handled with all that follows it.
+    /// Reads the records: commands, and what can never be handled with all that follows it. `blocked` are the keys that
+    /// dead letters block, by topic, with the letters' offsets.
     pub(super) async fn take_in(
         &self,
         batches: &[Batch],
-        held: &Held<H::Aggregate>,
+        blocked: &HashMap<String, HashMap<String, i64>>,
         refused: &BTreeMap<usize, String>,
         traces: &mut Traces,
     ) -> Result<Intake<H::Aggregate>, event_store::Error> {
         let now = self.clock.now();
-        let blocked = if held.has_dead_letters { self.blocked(batches).await? } else { HashMap::new() };
         let mut intake = Intake { items: Vec::new(), dead: BTreeMap::new(), inbox: Vec::new() };
         // Keys that this very batch blocks.
         let mut newly_blocked: HashMap<(&str, &str), i64> = HashMap::new();
@@ -103,7 +103,10 @@ impl<H: Handler> Consumer<H> {
     }
 
     /// Per topic, the batch's keys that are blocked by a dead letter.
-    async fn blocked(&self, batches: &[Batch]) -> Result<HashMap<String, HashMap<String, i64>>, event_store::Error> {
+    pub(super) async fn blocked(
+        &self,
+        batches: &[Batch],
+    ) -> Result<HashMap<String, HashMap<String, i64>>, event_store::Error> {
         let mut keys: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (partition, stored) in records(batches) {
             keys.entry(partition.topic.as_ref()).or_default().push(stored.record.key.clone());
