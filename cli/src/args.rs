@@ -6,8 +6,10 @@ mod groups;
 mod kafka;
 mod look;
 mod moment;
+mod mend;
 mod operate;
 mod payment;
+mod saga;
 mod shop;
 mod user;
 mod values;
@@ -20,9 +22,15 @@ pub use look::{
     StoreArgs, StreamArgs, TraceArgs,
 };
 pub use moment::Moment;
+pub use mend::{
+    ActArgs, DeadLettersCommand, DiscardArgs, EditArgs, IdempotencyCommand, IdempotencyShowArgs, LettersListArgs,
+    LettersShowArgs, OffsetsCommand, OffsetsListArgs, OffsetsSetArgs, OpsCommand, OpsLogArgs, RelayCommand,
+    RelayPendingArgs, RelayRewindArgs, RelayStatusArgs, RetryArgs,
+};
 pub(crate) use operate::roles_of;
 pub use operate::{DoctorArgs, RestoreCheckArgs};
 pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
+pub use saga::{SagaActArgs, SagaCommand, SagaFilterArgs, SagaListArgs, SagaShowArgs};
 pub use shop::{ServeArgs, UpArgs};
 pub use user::{AccountArgs, CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
@@ -141,7 +149,7 @@ pub enum Command {
     /// Look at the configuration: flags before the environment, before the file, before the defaults.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Look at the sagas.
+    /// Look at the sagas, and mend them: alone, or many at once.
     #[command(subcommand)]
     Saga(SagaCommand),
     /// Look at the events of the services' stores.
@@ -158,6 +166,21 @@ pub enum Command {
     /// Show the shop as of any moment, from the services' events: orders by status, stock, money.
     #[command(after_help = look::STATE_HELP)]
     State(StateArgs),
+    /// Look at messages that could not be handled, correct them, have them handled again, or give them up.
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
+    /// Look at what operators did.
+    #[command(subcommand)]
+    Ops(OpsCommand),
+    /// Look at where consumers stand, and move them.
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
+    /// Look at what is published and what is not, and publish again.
+    #[command(subcommand)]
+    Relay(RelayCommand),
+    /// Look at what requests with an idempotency key were answered.
+    #[command(subcommand)]
+    Idempotency(IdempotencyCommand),
     /// The keys that access tokens are signed with.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -359,41 +382,6 @@ pub struct ConfigArgs {
     /// that serve runs.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
-}
-
-/// `sagashop saga …`.
-#[derive(Debug, Subcommand)]
-pub enum SagaCommand {
-    /// List sagas, the newest first.
-    List(SagaListArgs),
-    /// Show one saga with its timeline.
-    Show(SagaShowArgs),
-    /// Print the saga's state machine as a Mermaid diagram.
-    Graph,
-}
-
-/// `sagashop saga list`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct SagaListArgs {
-    /// Only sagas in this state, for example stuck.
-    #[arg(long, value_name = "STATE")]
-    pub state: Option<String>,
-    /// At most this many.
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub limit: u32,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-}
-
-/// `sagashop saga show`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct SagaShowArgs {
-    /// The id of the saga, which is that of its order.
-    pub id: uuid::Uuid,
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub mod exit;
 pub mod gateway;
 pub mod health;
 pub mod keys;
+pub mod mend;
 pub mod metrics;
 pub mod migrate;
 pub mod openapi;

@@ -8,8 +8,8 @@ use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::postgres::Server;
 use crate::{
-    audit, bench, canary, demo, doctor, events, health, keys, metrics, migrate, openapi, output, restore, saga, shop,
-    state, stream, trace, users,
+    audit, bench, canary, demo, doctor, events, health, keys, mend, metrics, migrate, openapi, output, restore, saga,
+    shop, state, stream, trace, users,
 };
 use clap::CommandFactory;
 use std::io::IsTerminal;
@@ -56,6 +56,11 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Stream(args) => stream::stream(&global, &args).await,
         Command::Trace(args) => trace::trace(&global, &args).await,
         Command::State(args) => state::state(&global, &args).await,
+        Command::DeadLetters(command) => mend::letters::run(&global, &command).await,
+        Command::Ops(command) => mend::ops::run(&global, &command).await,
+        Command::Offsets(command) => mend::offsets::run(&global, &command).await,
+        Command::Relay(command) => mend::relay::run(&global, &command).await,
+        Command::Idempotency(command) => mend::idempotency::run(&global, &command).await,
         Command::Keys(command) => keys::run(&global, &command).await,
         Command::Users(command) => users::run(&global, &command).await,
         Command::Bench(BenchCommand::Canary(canary)) => bench_canary(&global, &canary.database).await,

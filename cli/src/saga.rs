@@ -1,13 +1,21 @@
 //! `sagashop saga`: the sagas as their database has them, and the machine they run on.
 
-use crate::args::{DatabaseArgs, GlobalArgs, SagaCommand, SagaListArgs, SagaShowArgs};
+mod bulk;
+
+use crate::args::{DatabaseArgs, GlobalArgs, SagaCommand, SagaFilterArgs, SagaListArgs, SagaShowArgs};
 use crate::exit::{Code, Failure};
+use crate::mend::attach;
 use crate::output::{self, Row};
 use crate::ports::Role;
-use crate::postgres::Server;
+use event_store::clock;
 use orchestrator::inspect::{self, Moment, Saga};
+use orchestrator::operate::Act;
 use serde::Serialize;
 use sqlx::PgPool;
+use std::time::Duration;
+
+/// How often a list that is watched is looked up.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// Runs one of the commands.
 ///
@@ -17,6 +25,9 @@ pub async fn run(global: &GlobalArgs, command: &SagaCommand) -> anyhow::Result<C
     match command {
         SagaCommand::List(args) => list(global, args).await,
         SagaCommand::Show(args) => show(global, args).await,
+        SagaCommand::Retry(args) => bulk::act(global, args, Act::Retry).await,
+        SagaCommand::Skip(args) => bulk::act(global, args, Act::Skip).await,
+        SagaCommand::Cancel(args) => bulk::act(global, args, Act::Cancel).await,
         SagaCommand::Graph => {
             output::text(&orchestrator::saga::order_fulfilment::mermaid())?;
             Ok(Code::Done)
@@ -26,9 +37,33 @@ pub async fn run(global: &GlobalArgs, command: &SagaCommand) -> anyhow::Result<C
 
 async fn list(global: &GlobalArgs, args: &SagaListArgs) -> anyhow::Result<Code> {
     let pool = pool(global, &args.database).await?;
-    let sagas = inspect::list(&pool, args.state.as_deref(), None, i64::from(args.limit)).await?;
-    output::rows(global.output, &sagas.iter().map(Line::of).collect::<Vec<_>>())?;
-    Ok(Code::Done)
+    loop {
+        let sagas = inspect::search(&pool, &filter(&args.filter), i64::from(args.limit)).await?;
+        output::rows(global.output, &sagas.iter().map(Line::of).collect::<Vec<_>>())?;
+        if !args.watch {
+            return Ok(Code::Done);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_EVERY) => {}
+            stopped = tokio::signal::ctrl_c() => {
+                stopped?;
+                return Ok(Code::Done);
+            }
+        }
+    }
+}
+
+/// What the flags mean now.
+fn filter(args: &SagaFilterArgs) -> inspect::Filter {
+    let age = args.age.and_then(|age| chrono::TimeDelta::from_std(age).ok());
+    inspect::Filter {
+        state: args.state.clone(),
+        begun_before: age.and_then(|age| clock::system().now().checked_sub_signed(age)),
+        step: args.step.clone(),
+        error: args.error.clone(),
+        customer: args.customer,
+        orders: None,
+    }
 }
 
 async fn show(global: &GlobalArgs, args: &SagaShowArgs) -> anyhow::Result<Code> {
@@ -55,11 +90,7 @@ async fn show(global: &GlobalArgs, args: &SagaShowArgs) -> anyhow::Result<Code> 
 
 /// The orchestrator's database, on a server that runs.
 async fn pool(global: &GlobalArgs, database: &DatabaseArgs) -> anyhow::Result<PgPool> {
-    let server = Server::attach(&database.options(global)?).await?;
-    let Some(server) = server else {
-        let message = "no shop runs here: start one with `sagashop up`, or name its database with DATABASE_URL";
-        return Err(Failure::new(Code::Unavailable, message).into());
-    };
+    let server = attach(global, database).await?;
     Ok(runtime::service::pool(server.options(Role::Orchestrator.database()), "saga", 2))
 }
 

@@ -52,6 +52,52 @@ pub async fn list(
     .await
 }
 
+/// Which sagas are meant. What is not said does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<String>,
+    /// Begun before this moment.
+    pub begun_before: Option<DateTime<Utc>>,
+    /// Stuck at this step.
+    pub step: Option<String>,
+    /// With this in the reason why it is undone, or in what is stuck, whatever the case of its letters.
+    pub error: Option<String>,
+    /// Of this customer.
+    pub customer: Option<Uuid>,
+    /// One of these orders.
+    pub orders: Option<Vec<Uuid>>,
+}
+
+/// Sagas that are meant by the filter, the newest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn search(pool: &PgPool, filter: &Filter, limit: i64) -> Result<Vec<Saga>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT order_id, user_id, state, stuck, reason, total_minor, currency, definition, deadline, started_at,
+                updated_at, ended_at
+           FROM sagas
+          WHERE ($1::text IS NULL OR state = $1)
+            AND ($2::timestamptz IS NULL OR started_at <= $2)
+            AND ($3::text IS NULL OR EXISTS (SELECT FROM unnest(string_to_array(stuck, ', ')) AS s(step)
+                                              WHERE split_part(s.step, ' ', 1) = $3))
+            AND ($4::text IS NULL OR position(lower($4) IN lower(concat_ws(' ', reason, stuck))) > 0)
+            AND ($5::uuid IS NULL OR user_id = $5)
+            AND ($6::uuid[] IS NULL OR order_id = ANY($6))
+          ORDER BY order_id DESC LIMIT $7",
+    )
+    .bind(&filter.state)
+    .bind(filter.begun_before)
+    .bind(&filter.step)
+    .bind(&filter.error)
+    .bind(filter.customer)
+    .bind(&filter.orders)
+    .bind(limit)
+    .fetch_all(pool)
+    .await
+}
+
 /// One saga.
 ///
 /// # Errors

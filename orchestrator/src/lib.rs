@@ -13,6 +13,7 @@ use web::auth::TokenVerifier;
 mod consumer;
 pub mod inspect;
 pub mod measures;
+pub mod operate;
 mod projection;
 mod publish;
 

@@ -140,6 +140,10 @@ async fn published(store: &Store, into: &mut HashMap<Uuid, (Role, Cursor)>) -> a
         for row in &rows {
             let event = recorded(row)?;
             at = event.cursor;
+            // What operators did is nobody's business outside.
+            if event.is_operation() {
+                continue;
+            }
             for (index, outgoing) in publisher.publish(&event)?.into_iter().enumerate() {
                 let id = outgoing.id.unwrap_or_else(|| derived_id(event.metadata.event_id, index));
                 into.entry(id).or_insert((store.role, at));

@@ -26,6 +26,7 @@ mod looked;
 mod manners;
 mod matrix;
 mod measured;
+mod mended;
 mod operators;
 mod orders;
 mod overload;

@@ -12,6 +12,7 @@ use crate::Origin;
 use crate::states::{self, Loaded};
 
 mod both;
+mod operated;
 mod timed;
 
 /// Decisions on one stream that others may overtake before it is given up.

@@ -3,6 +3,7 @@
 mod answers;
 mod fixture;
 mod leases;
+mod mending;
 mod side_tables;
 mod streams;
 mod visible_order;
@@ -62,6 +63,15 @@ conformance! {
         offsets_never_fall
         consumers_do_not_share_leases
         claims_at_once_never_overlap;
+    mending:
+        letters_of_a_key_come_in_order
+        a_retry_is_wanted_until_it_is_done
+        a_letter_that_was_edited_is_another_one
+        a_letter_that_is_kept_tells_why
+        what_does_not_fit_rolls_the_record_back
+        whoever_lost_its_lease_mends_nothing
+        an_offset_moves_only_where_nobody_holds_it
+        a_checkpoint_goes_back_only_where_nobody_holds_its_place;
     visible_order:
         pages_skip_nothing
         pages_keep_order_under_concurrent_writers

@@ -20,7 +20,7 @@ fn work(command: Uuid, expected: u64, offsets: Vec<OffsetAdvance>) -> UnitOfWork
         timers: vec![set_timer(9)],
         dead_letters: vec![letter(CONSUMER, &TopicPartition::new("parcels", 0), 4, "poison")],
         offsets,
-        answers: Vec::new(),
+        ..UnitOfWork::default()
     }
 }
 

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use broker::TopicPartition;
 use chrono::{DateTime, Utc};
 use event_store::{
-    Answer, Append, Cursor, DueTimer, Error, EventStore, Lease, Page, RecordedEvent, Snapshot, StreamId, UnitOfWork,
+    Answer, Append, Cursor, DueTimer, Error, EventStore, Lease, Letter, LetterKey, Page, RecordedEvent, Snapshot,
+    StreamId, UnitOfWork,
 };
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -115,6 +116,14 @@ impl EventStore for Gate {
 
     async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error> {
         self.inner.has_dead_letters(consumer).await
+    }
+
+    async fn letters(&self, key: &LetterKey, limit: usize) -> Result<Vec<Letter>, Error> {
+        self.inner.letters(key, limit).await
+    }
+
+    async fn retries(&self, consumer: &str, limit: usize) -> Result<Vec<LetterKey>, Error> {
+        self.inner.retries(consumer, limit).await
     }
 
     async fn due_timers(

@@ -9,6 +9,7 @@ mod gate;
 mod leases;
 mod poison;
 mod relay;
+mod retry;
 mod states;
 mod tally;
 mod timers;
@@ -51,4 +52,9 @@ on_each_broker! {
         poison_is_put_aside_with_its_keys_later_records
         what_comes_later_is_parked_by_whoever_holds_the_partition
         a_redelivery_takes_no_effect;
+    retry:
+        a_corrected_letter_and_its_followers_are_handled_in_order
+        a_retry_in_vain_leaves_the_order_as_it_was
+        a_second_poison_stops_the_release_where_it_stands
+        a_key_with_more_letters_than_a_batch_is_released_whole;
 }
