@@ -23,7 +23,8 @@ impl Mending {
     /// What was put aside before stays as it is.
     pub(super) fn put_aside(&mut self, letter: DeadLetter) {
         let place = (letter.consumer.clone(), letter.partition.clone(), letter.offset);
-        self.letters.entry(place).or_insert(Letter { letter, attempts: 1, revision: 0 });
+        let attempts = i32::from(!letter.parked);
+        self.letters.entry(place).or_insert(Letter { letter, attempts, revision: 0 });
     }
 
     /// In the order of consumer, partition and offset.

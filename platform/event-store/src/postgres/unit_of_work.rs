@@ -217,8 +217,8 @@ fn dead_letters(statement: &mut Statement, letters: &[DeadLetter]) -> Added {
     statement.part(
         "put_aside",
         &format!(
-            "INSERT INTO dead_letters (consumer, topic, partition, \"offset\", key, headers, value, timestamp_ms, reason, parked)
-             SELECT d.consumer, d.topic, d.partition, d.at, d.key, d.headers::json, d.value, d.time, d.reason, d.parked
+            "INSERT INTO dead_letters (consumer, topic, partition, \"offset\", key, headers, value, timestamp_ms, reason, parked, attempts)
+             SELECT d.consumer, d.topic, d.partition, d.at, d.key, d.headers::json, d.value, d.time, d.reason, d.parked, (NOT d.parked)::int
                FROM UNNEST({consumers}::text[], {topics}::text[], {partitions}::int[], {at}::bigint[], {keys}::text[],
                            {headers}::text[], {values}::bytea[], {times}::bigint[], {reasons}::text[], {parked}::boolean[])
                     AS d(consumer, topic, partition, at, key, headers, value, time, reason, parked)

@@ -82,7 +82,8 @@ impl<H: Handler> Consumer<H> {
                 refused.extend(decided.rejected);
                 continue;
             }
-            let more = intake.dead.is_empty() && letters.len() == self.options.batch_records_max;
+            let all = letters.len() == batches[0].records.len() && letters.len() < self.options.batch_records_max;
+            let more = intake.dead.is_empty() && !all;
             let mut mends = mends(letters, &intake);
             mends.extend((!more).then(|| Mend::Retried(key.clone())));
             self.commit_retried(letters, (decided, std::mem::take(&mut intake.inbox), mends), held, traces).await?;
