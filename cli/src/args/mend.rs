@@ -15,7 +15,7 @@ pub struct ActArgs {
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
     /// Who acts, as the record names them.
-    #[arg(long = "as", value_name = "NAME", env = "SAGASHOP_OPERATOR")]
+    #[arg(long, value_name = "NAME", env = "SAGASHOP_OPERATOR")]
     pub operator: Option<String>,
     /// Do it without asking.
     #[arg(long, short = 'y')]

@@ -87,7 +87,9 @@ async fn dead_letters(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sq
         return Ok(());
     }
     let found = format!("{dead}, and {parked} wait behind them; the first: {}", reason.unwrap_or_default());
-    let advice = "an operator decides: see \"DeadLetters\" in docs/operations.md";
+    let name = store.name();
+    let advice =
+        format!("an operator decides: sagashop dead-letters list {name}, and \"DeadLetters\" in docs/operations.md");
     diagnosis.add(Verdict::Fail, CHECK, store.name(), found, advice);
     Ok(())
 }
