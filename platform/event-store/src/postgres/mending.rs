@@ -17,7 +17,7 @@ pub(super) fn add(statement: &mut Statement, mends: &[Mend]) -> Added {
     if !removed.is_empty() {
         let letters = bind_ids(statement, &removed)?;
         let sql = format!("DELETE FROM dead_letters d USING {letters} WHERE {IS_IT} RETURNING 1");
-        statement.changing("removed", &sql, removed.len());
+        statement.changing("removed", &sql, removed.len())?;
     }
     keep(statement, mends)?;
     edit(statement, mends)?;
@@ -89,8 +89,7 @@ fn keep(statement: &mut Statement, mends: &[Mend]) -> Added {
                 AS w(consumer, topic, partition, at, revision, reason, parked)
           WHERE {IS_IT} RETURNING 1"
     );
-    statement.changing("kept", &sql, ids.len());
-    Ok(())
+    statement.changing("kept", &sql, ids.len())
 }
 
 fn edit(statement: &mut Statement, mends: &[Mend]) -> Added {
@@ -111,8 +110,7 @@ fn edit(statement: &mut Statement, mends: &[Mend]) -> Added {
            FROM UNNEST({columns}, {values}::bytea[]) AS w(consumer, topic, partition, at, revision, value)
           WHERE {IS_IT} RETURNING 1"
     );
-    statement.changing("edited", &sql, ids.len());
-    Ok(())
+    statement.changing("edited", &sql, ids.len())
 }
 
 fn move_offsets(statement: &mut Statement, mends: &[Mend]) -> Added {
@@ -139,8 +137,7 @@ fn move_offsets(statement: &mut Statement, mends: &[Mend]) -> Added {
           WHERE o.consumer = w.consumer AND o.topic = w.topic AND o.partition = w.partition AND o.next_offset = w.old
             AND {IS_FREE} RETURNING 1"
     );
-    statement.changing("offsets_set", &sql, count);
-    Ok(())
+    statement.changing("offsets_set", &sql, count)
 }
 
 /// Nobody holds the place.
@@ -165,7 +162,7 @@ fn move_checkpoints(statement: &mut Statement, mends: &[Mend]) -> Added {
               WHERE c.follower = {name} AND (c.transaction_id, c.position) = ({from_id}::text::xid8, {from_position}::bigint)
                 AND EXISTS (SELECT FROM {free}) RETURNING 1"
         );
-        statement.changing(&format!("rewound_{n}"), &sql, 1);
+        statement.changing(&format!("rewound_{n}"), &sql, 1)?;
     }
     Ok(())
 }

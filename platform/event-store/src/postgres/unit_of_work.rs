@@ -46,9 +46,12 @@ impl Statement {
     }
 
     /// A part that must return so many rows, or all of the statement fails.
-    pub(super) fn changing(&mut self, name: &str, sql: &str, rows: usize) {
+    pub(super) fn changing(&mut self, name: &str, sql: &str, rows: usize) -> Added {
         self.part(name, sql);
-        self.conditions.push(format!("(SELECT count(*) FROM {name}) = {rows}"));
+        // Bound, not written: one statement for all counts.
+        let rows = self.bind(i64::try_from(rows)?)?;
+        self.conditions.push(format!("(SELECT count(*) FROM {name}) = {rows}::bigint"));
+        Ok(())
     }
 
     /// How many parts there are by now.
