@@ -4,9 +4,10 @@ use event_store::{
     Cursor, DeadLetter, Error, EventStore, Lease, LetterKey, Mend, OPERATION, OffsetAdvance, Operation, UnitOfWork,
     clock,
 };
+use testkit::eventually;
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, LONG, letter, partitions};
+use crate::fixture::{Fixture, LONG, PATIENCE, letter, partitions};
 
 fn key(key: &str) -> LetterKey {
     LetterKey { consumer: "depot".to_owned(), topic: "parcels".to_owned(), key: key.to_owned() }
@@ -93,7 +94,10 @@ pub async fn what_does_not_fit_rolls_the_record_back(store: Fixture) {
     };
     store.commit(work()).await.unwrap();
     assert!(matches!(store.commit(work()).await, Err(Error::Outdated)));
-    let events = store.read_after(Cursor::default(), 10).await.unwrap().events;
+    // Other transactions of the server hide what is new for a moment.
+    let read = async || store.read_after(Cursor::default(), 10).await.unwrap().events;
+    eventually(PATIENCE, async || !read().await.is_empty()).await;
+    let events = read().await;
     assert_eq!(events.len(), 1, "the act that had no effect was recorded");
     assert!(events[0].is_operation() && events[0].aggregate_type == OPERATION);
     assert_eq!(

@@ -56,5 +56,6 @@ on_each_broker! {
         a_corrected_letter_and_its_followers_are_handled_in_order
         a_retry_in_vain_leaves_the_order_as_it_was
         a_second_poison_stops_the_release_where_it_stands
-        a_key_with_more_letters_than_a_batch_is_released_whole;
+        a_key_with_more_letters_than_a_batch_is_released_whole
+        an_act_and_its_record_are_one_and_the_relay_passes_it_by;
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use event_store::{EventStore, LetterKey, MemoryStore, Mend, Operation, UnitOfWork, clock};
+use event_store::{Cursor, EventStore, LetterKey, MemoryStore, Mend, Operation, UnitOfWork, clock};
 use testkit::eventually;
 
-use crate::fixture::{CONSUMER, PATIENCE, Process, Service, Topic, commands, message, record};
-use crate::tally::{NUMBER_ADDED, NUMBER_MAX, Tally};
+use crate::fixture::{CONSUMER, PATIENCE, Process, Service, Topic, commands, message, origin, record};
+use crate::tally::{Command, NUMBER_ADDED, NUMBER_MAX, Tally};
 
 /// A poison that an edit can mend, and what waits behind it.
 async fn poisoned(store: &Arc<dyn EventStore>, topic: &Topic, key: &str, followers: u64) {
@@ -120,5 +120,29 @@ pub async fn a_key_with_more_letters_than_a_batch_is_released_whole(topic: Topic
         eventually(PATIENCE, async || letters(store, &topic, &key).await.is_empty()).await;
         let expected: Vec<u64> = (1..=902).collect();
         assert_eq!(numbers(store, &key).await, expected);
+    }
+}
+
+pub async fn an_act_and_its_record_are_one_and_the_relay_passes_it_by(topic: Topic) {
+    let (_service, stores) = stores().await;
+    for (n, store) in stores.iter().enumerate() {
+        let (id, commands) = (format!("tally-{n}"), commands(Arc::clone(store)));
+        let operation = Operation { act: "added".to_owned(), target: serde_json::Value::Null, reason: None };
+        let refused = Command::Add(NUMBER_MAX + 1);
+        let refused = commands.operate::<Tally>(&id, &origin(), refused, &operation, |_, _| None).await;
+        assert!(refused.is_err(), "{refused:?}");
+        let before = topic.records().await.len();
+        commands.operate::<Tally>(&id, &origin(), Command::Add(1), &operation, |_, _| None).await.expect("added");
+        let read = async || store.read_after(Cursor::default(), 10).await.expect("a page").events;
+        eventually(PATIENCE, async || read().await.len() == 2).await;
+        let events = read().await;
+        assert_eq!(events.iter().map(event_store::RecordedEvent::is_operation).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(events[0].cursor.transaction_id, events[1].cursor.transaction_id);
+
+        let relay = Process::relay(Arc::clone(store), Arc::clone(&topic.broker), topic.name);
+        let end = events[1].cursor;
+        eventually(PATIENCE, async || store.checkpoint(runtime::relay::FOLLOWER).await.expect("a place") == end).await;
+        assert_eq!(topic.records().await.len(), before + 1);
+        relay.stop().await;
     }
 }
