@@ -165,12 +165,12 @@ impl Gateway {
         context: &RequestContext,
     ) -> Option<trace::Current> {
         let target = target.filter(|_| self.tracer.is_on() && pattern != UNMATCHED)?;
-        let name = format!("{method} {pattern}");
+        let name = (method, pattern);
         let mut span = self.tracer.resume(Kind::Server, name, context.traceparent.as_deref());
         if span.is_recorded() {
             span.set("http.request.method", method);
-            span.set("http.route", pattern.to_owned());
-            span.set("correlation.id", context.correlation_id.to_string());
+            span.set("http.route", pattern);
+            span.set("correlation.id", context.correlation_id);
             span.set("sagashop.upstream", target.name());
         }
         span.into_current()

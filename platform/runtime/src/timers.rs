@@ -80,7 +80,7 @@ impl<H: Handler> Timers<H> {
             if let Some(command) = self.handler.timeout(&timer.aggregate_id, now) {
                 let mut origin = origin(timer, self.clock.as_ref());
                 if traces.are_on() {
-                    let name = format!("timeout {}", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
+                    let name = ("timeout", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
                     let of = origin.traceparent.take();
                     origin.traceparent = traces.handle(record, Kind::Internal, name, of.as_deref(), |span| {
                         span.set("aggregate.type", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
@@ -120,7 +120,7 @@ impl<H: Handler> Timers<H> {
         let now = self.clock.now();
         fired_since.into_iter().for_each(|due_at| self.measures.fired(due_at, now));
         if traces.are_on() {
-            let name = format!("timeouts {}", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
+            let name = ("timeouts", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
             traces.committed(name, &decided.sequences, |span| span.set("db.system.name", "postgresql"));
         }
         decided.committed(&mut cache, |id, loaded, events, origin| {

@@ -1,30 +1,29 @@
 //! Spans of what is handled in batches: begun with the batch, and told only once its effects are committed.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use telemetry::trace::Value;
+use telemetry::trace::{Name, Value};
 use telemetry::{Kind, Span, SpanRef, Tracer};
 
 /// The partitions that most topics have, as the conventions want them: as texts. These cost nothing.
 const PARTITIONS: [&str; 12] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"];
 
 /// A partition's number, for a span.
-pub(crate) fn partition_id(partition: i32) -> Value {
+pub(crate) fn partition_id(partition: i32) -> Value<'static> {
     let usual = usize::try_from(partition).ok().and_then(|number| PARTITIONS.get(number).copied());
     usual.map_or_else(|| partition.to_string().into(), Value::from)
 }
 
 /// Something that an event has others do: it has a span of its own, and what they do is below it.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct Step<'a> {
     /// The span's name.
-    pub name: Cow<'static, str>,
+    pub name: Name<'a>,
     /// Why it is recorded even in a trace that is not, if it is.
     pub kept: Option<&'static str>,
     /// What it is about.
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, Value<'a>)>,
 }
 
 /// The spans of one batch.
@@ -55,7 +54,7 @@ impl Traces {
         &mut self,
         number: usize,
         kind: Kind,
-        name: String,
+        name: (&str, &str),
         traceparent: Option<&str>,
         say: impl FnOnce(&mut Span),
     ) -> Option<String> {
@@ -82,7 +81,7 @@ impl Traces {
     }
 
     /// The span of what an event has others do, below what decided it.
-    pub(crate) fn step(&mut self, traceparent: Option<&str>, step: Step) -> Option<String> {
+    pub(crate) fn step(&mut self, traceparent: Option<&str>, step: Step<'_>) -> Option<String> {
         let mut span = self.tracer.resume(Kind::Internal, step.name, traceparent);
         if let Some(why) = step.kept {
             span.keep(why);
@@ -97,7 +96,7 @@ impl Traces {
 
     /// The batch is committed: its spans have happened, each linked to the batch's own, and that to what they go on
     /// with. `sequences` are those of the last events that an item led to.
-    pub(crate) fn committed(mut self, name: String, sequences: &[(usize, u64)], say: impl FnOnce(&mut Span)) {
+    pub(crate) fn committed(mut self, name: (&str, &str), sequences: &[(usize, u64)], say: impl FnOnce(&mut Span)) {
         for (number, sequence) in sequences {
             let sequence = i64::try_from(*sequence).unwrap_or(i64::MAX);
             self.say(*number, |span| span.set("event.sequence", sequence));

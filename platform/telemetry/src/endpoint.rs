@@ -1,6 +1,13 @@
 //! Where spans are sent.
 
-use opentelemetry_otlp::Protocol;
+/// How OTLP is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Over gRPC.
+    Grpc,
+    /// Over HTTP, as Protocol Buffers.
+    Http,
+}
 
 /// The ports on which collectors, Jaeger among them, take OTLP over gRPC and over HTTP.
 const OTLP_GRPC_PORT: u16 = 4317;
@@ -19,7 +26,7 @@ pub(crate) fn protocol() -> anyhow::Result<Protocol> {
     let named = given("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| given("OTEL_EXPORTER_OTLP_PROTOCOL"));
     match named.as_deref() {
         None | Some("grpc") => Ok(Protocol::Grpc),
-        Some("http/protobuf") => Ok(Protocol::HttpBinary),
+        Some("http/protobuf") => Ok(Protocol::Http),
         Some(other) => anyhow::bail!("OTEL_EXPORTER_OTLP_PROTOCOL is grpc or http/protobuf, not {other:?}"),
     }
 }
@@ -78,7 +85,7 @@ mod tests {
             ("https://collector.example/otlp/", "https://collector.example/otlp/v1/traces"),
             ("http://collector:4318/v1/traces", "http://collector:4318/v1/traces"),
         ] {
-            assert_eq!(endpoint_over(configured, Protocol::HttpBinary), expected);
+            assert_eq!(endpoint_over(configured, Protocol::Http), expected);
         }
     }
 }

@@ -151,14 +151,14 @@ impl Sender {
             return None;
         }
         let channel = self.channel.kind().as_str();
-        let name = format!("send {channel}");
+        let name = ("send", channel);
         let mut span = self.tracer.resume(Kind::Client, name, queued.story.traceparent.as_deref());
         span.set("notification.channel", channel);
         span.set("notification.template", queued.template());
         span.set("notification.attempt", i64::from(queued.attempts) + 1);
-        span.set_with("notification.id", || queued.id.to_string());
+        span.set("notification.id", queued.id.0);
         if let Some(order_id) = queued.letter.order_id {
-            span.set_with("order.id", || order_id.to_string());
+            span.set("order.id", order_id.0);
         }
         span.into_current()
     }

@@ -134,7 +134,7 @@ impl Orders {
         let (lines, ()) = tokio::try_join!(self.priced(&wanted, by), self.deliverable(&wanted, by))?;
         let order_id = OrderId(self.commands.clock().new_id());
         if let Some(request) = telemetry::trace::current_span() {
-            request.with(|span| span.set("order.id", order_id.to_string()));
+            request.with(|span| span.set("order.id", order_id.0));
         }
         let command = Command::Place {
             order_id,

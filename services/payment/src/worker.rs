@@ -197,12 +197,12 @@ impl Worker {
             return (None, job.traceparent.clone());
         }
         let provider = self.provider.name();
-        let name_of_span = format!("{name} {provider}");
+        let name_of_span = (name, provider);
         let mut span = self.tracer.resume(Kind::Client, name_of_span, job.traceparent.as_deref());
         span.set("peer.service", "payment-provider");
         span.set("payment.provider", provider);
         span.set("payment.call", name);
-        span.set_with("payment.id", || job.payment_id.to_string());
+        span.set("payment.id", job.payment_id.0);
         let traceparent = span.traceparent();
         (span.into_current(), traceparent)
     }

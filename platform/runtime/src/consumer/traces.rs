@@ -1,7 +1,5 @@
 //! What the spans of messages say.
 
-use std::sync::Arc;
-
 use broker::{Stored, TopicPartition};
 use telemetry::{Kind, Span};
 
@@ -22,12 +20,13 @@ impl<H: Handler> Consumer<H> {
         if !traces.are_on() {
             return;
         }
-        let name = format!("process {}", partition.topic);
+        let name = ("process", &*partition.topic);
+        let (id, message_type) = (message.id, &message.message_type);
         let say = |span: &mut Span| {
             if span.is_recorded() {
                 self.place(span, partition, stored);
-                span.set("messaging.message.id", message.id.to_string());
-                span.set("cloudevents.event_type", message.message_type.clone());
+                span.set("messaging.message.id", id);
+                span.set("cloudevents.event_type", message_type);
                 span.set("aggregate.type", <H::Aggregate as cqrs_es::Aggregate>::TYPE);
             }
         };
@@ -47,7 +46,7 @@ impl<H: Handler> Consumer<H> {
         }
         traces.forget(number);
         let traceparent = stored.record.headers.get("traceparent").and_then(|text| std::str::from_utf8(text).ok());
-        traces.handle(number, Kind::Consumer, format!("process {}", partition.topic), traceparent, |span| {
+        traces.handle(number, Kind::Consumer, ("process", &*partition.topic), traceparent, |span| {
             span.fail(reason.to_owned());
             self.place(span, partition, stored);
         });
@@ -58,7 +57,7 @@ impl<H: Handler> Consumer<H> {
         span.set("messaging.operation.name", "process");
         span.set("messaging.operation.type", "process");
         span.set("messaging.consumer.group.name", self.options.name);
-        span.set("messaging.destination.name", Arc::clone(&partition.topic));
+        span.set("messaging.destination.name", &*partition.topic);
         span.set("messaging.destination.partition.id", partition_id(partition.partition));
         span.set("messaging.kafka.offset", stored.offset);
     }
@@ -68,7 +67,7 @@ impl<H: Handler> Consumer<H> {
         if !traces.are_on() {
             return;
         }
-        traces.committed(format!("process batch {}", self.options.name), sequences, |span| {
+        traces.committed(("process batch", self.options.name), sequences, |span| {
             span.set("messaging.system", self.broker.system());
             span.set("messaging.operation.name", "process");
             span.set("messaging.operation.type", "process");

@@ -34,7 +34,7 @@ impl Publishing {
         }
         let derived = derived_id(event.metadata.event_id, index);
         let (_, id) = derived.as_u64_pair();
-        let name = format!("publish {}", outgoing.topic);
+        let name = ("publish", outgoing.topic);
         let mut span = self.tracer.resume_as(id, Kind::Producer, name, event.metadata.traceparent.as_deref());
         if span.is_recorded() {
             span.set("messaging.system", self.system);
@@ -42,10 +42,10 @@ impl Publishing {
             span.set("messaging.operation.type", "send");
             span.set("messaging.destination.name", outgoing.topic);
             span.set("messaging.destination.partition.id", partition_id(partition));
-            span.set("messaging.message.id", outgoing.id.unwrap_or(derived).to_string());
-            span.set("messaging.kafka.message.key", outgoing.key.clone());
+            span.set("messaging.message.id", outgoing.id.unwrap_or(derived));
+            span.set("messaging.kafka.message.key", &outgoing.key);
             span.set("cloudevents.event_type", outgoing.message_type);
-            span.set("aggregate.type", event.aggregate_type.clone());
+            span.set("aggregate.type", &event.aggregate_type);
             span.set("event.sequence", i64::try_from(event.sequence).unwrap_or(i64::MAX));
         }
         let traceparent = span.traceparent();

@@ -1,6 +1,6 @@
 //! Where a span stands, as W3C Trace Context has it. <https://www.w3.org/TR/trace-context/>
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
 /// A span's place: its trace, itself, and whether it is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,11 +54,6 @@ impl SpanRef {
     /// Whether it is recorded.
     pub fn is_sampled(&self) -> bool {
         self.sampled
-    }
-
-    pub(super) fn context(&self) -> SpanContext {
-        let flags = if self.sampled { TraceFlags::SAMPLED } else { TraceFlags::NOT_SAMPLED };
-        SpanContext::new(self.trace_id, self.span_id, flags, self.remote, TraceState::NONE)
     }
 }
 

@@ -1,119 +1,134 @@
 //! Sends spans to the collector, over OTLP.
 
-use std::time::Duration;
+mod grpc;
+mod http;
+mod retry;
+mod settings;
+
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 
+use super::otlp::Origin;
+use super::pending::Spans;
 use super::pipeline::{DROPPED, EXPORTED};
 use super::tracer::Role;
+use crate::endpoint::Protocol;
 use crate::metrics::IntCounter;
+pub(crate) use settings::{Settings, Transport};
 
-/// One call to the collector ends after this, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Where spans go, and in whose name.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    /// The collector's address.
-    pub(crate) endpoint: String,
-    pub(crate) protocol: Protocol,
-    /// Whether the process is one role: then `OTEL_SERVICE_NAME` is its name.
-    pub(crate) alone: bool,
-    /// `service.instance.id`.
-    pub(crate) instance: String,
-    /// `service.version`.
-    pub(crate) version: &'static str,
+/// An `ExportTraceServiceRequest`, in two pieces: the second is the buffer in which the spans were written.
+#[derive(Debug)]
+struct Request {
+    head: Vec<u8>,
+    spans: Vec<u8>,
 }
 
-/// One exporter a role: a batch has one resource.
-pub(super) struct Exporters {
+impl Request {
+    fn len(&self) -> usize {
+        self.head.len() + self.spans.len()
+    }
+}
+
+/// An `ExportTraceServiceResponse`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Answer {
+    #[prost(message, optional, tag = "1")]
+    partial_success: Option<PartialSuccess>,
+}
+
+/// The collector did not take all of it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PartialSuccess {
+    #[prost(int64, tag = "1")]
+    rejected_spans: i64,
+    #[prost(string, tag = "2")]
+    error_message: String,
+}
+
+/// How requests get there.
+enum Client {
+    Grpc(grpc::Grpc),
+    Http(http::Http),
+}
+
+impl Client {
+    fn new(transport: &Transport) -> anyhow::Result<Self> {
+        Ok(match transport.protocol {
+            Protocol::Grpc => Self::Grpc(grpc::Grpc::new(transport)?),
+            Protocol::Http => Self::Http(http::Http::new(transport)?),
+        })
+    }
+
+    async fn send(&mut self, request: &Arc<Request>) -> Result<Answer, retry::Refusal> {
+        match self {
+            Self::Grpc(client) => client.send(Arc::clone(request)).await,
+            Self::Http(client) => client.send(request).await,
+        }
+    }
+}
+
+pub(super) struct Exporter {
     settings: Settings,
-    /// By the role's number.
-    of_roles: Vec<Option<SpanExporter>>,
+    client: Client,
+    /// One a role: a request has one resource.
+    origins: Vec<(&'static str, Origin)>,
     exported: IntCounter,
     refused: IntCounter,
     away: bool,
 }
 
-impl Exporters {
+impl Exporter {
     pub(super) fn new(settings: Settings) -> anyhow::Result<Self> {
-        let endpoint = &settings.endpoint;
-        exporter(&settings).with_context(|| format!("cannot send spans to {endpoint}"))?;
+        let transport = &settings.transport;
+        let client = Client::new(transport).with_context(|| format!("cannot send spans to {}", transport.endpoint))?;
         let (exported, refused) = (EXPORTED.with(&[]), DROPPED.with(&["collector"]));
-        Ok(Self { settings, of_roles: Vec::new(), exported, refused, away: false })
+        Ok(Self { settings, client, origins: Vec::new(), exported, refused, away: false })
     }
 
-    /// Sends each role's spans. What cannot be sent is lost, and counted.
-    pub(super) async fn send(&mut self, batch: Vec<(&'static Role, SpanData)>) {
-        let mut by_role: Vec<(&'static Role, Vec<SpanData>)> = Vec::new();
-        for (role, span) in batch {
-            match by_role.iter_mut().find(|(of, _)| std::ptr::eq(*of, role)) {
-                Some((_, spans)) => spans.push(span),
-                None => by_role.push((role, vec![span])),
-            }
+    /// Sends a role's spans. What cannot be sent is lost, and counted. Returns the buffer, for the next ones.
+    pub(super) async fn send(&mut self, role: &Role, spans: Spans) -> Option<Vec<u8>> {
+        let Spans { bytes: spans, count } = spans;
+        let count = count as u64;
+        let request = Arc::new(Request { head: self.origin(role.name).head(spans.len()), spans });
+        // Where the last ones were not taken these are tried once.
+        let retries = if self.away { 0 } else { retry::RETRIES_MAX };
+        let client = &mut self.client;
+        match retry::deliver(self.settings.transport.timeout, retries, async || client.send(&request).await).await {
+            Ok(answer) => self.taken(count, answer),
+            Err(error) => self.lost(count, &error),
         }
-        for (role, spans) in by_role {
-            let count = spans.len() as u64;
-            let sent = match self.of(role) {
-                Ok(exporter) => exporter.export(spans).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match sent {
-                Ok(()) => {
-                    self.exported.inc_by(count);
-                    self.away = false;
-                }
-                Err(error) => {
-                    self.refused.inc_by(count);
-                    // Said once, until it is there again.
-                    if !std::mem::replace(&mut self.away, true) {
-                        tracing::warn!(%error, "the trace collector does not take spans: they are dropped");
-                    }
-                }
-            }
+        Arc::try_unwrap(request).ok().map(|request| request.spans)
+    }
+
+    fn taken(&mut self, count: u64, answer: Answer) {
+        let partial = answer.partial_success.unwrap_or_default();
+        let rejected = u64::try_from(partial.rejected_spans).unwrap_or(0).min(count);
+        self.exported.inc_by(count - rejected);
+        if rejected > 0 {
+            self.lost(rejected, &partial.error_message);
+        } else {
+            self.away = false;
         }
     }
 
-    fn of(&mut self, role: &'static Role) -> Result<&SpanExporter, ExporterBuildError> {
-        if self.of_roles.len() <= role.number {
-            self.of_roles.resize_with(role.number + 1, || None);
-        }
-        match &mut self.of_roles[role.number] {
-            Some(made) => Ok(made),
-            none => {
-                let mut made = exporter(&self.settings)?;
-                made.set_resource(&resource(&self.settings, role.name));
-                Ok(none.insert(made))
-            }
+    fn lost(&mut self, count: u64, error: &str) {
+        self.refused.inc_by(count);
+        // Said once, until it is there again.
+        if !std::mem::replace(&mut self.away, true) {
+            tracing::warn!(error, "the trace collector does not take spans: they are dropped");
         }
     }
-}
 
-/// Headers, time limit and certificates are `OTEL_EXPORTER_OTLP_*`, as the exporter reads them.
-fn exporter(settings: &Settings) -> Result<SpanExporter, ExporterBuildError> {
-    let timeout = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"].map(std::env::var_os);
-    let usual = timeout.iter().all(Option::is_none).then_some(TIMEOUT);
-    match settings.protocol {
-        Protocol::Grpc => {
-            let builder = SpanExporter::builder().with_tonic().with_endpoint(&settings.endpoint);
-            match usual {
-                Some(timeout) => builder.with_timeout(timeout).build(),
-                None => builder.build(),
-            }
-        }
-        protocol => {
-            // TLS needs a provider, chosen once a process; an error means that it was chosen before.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-            let builder = SpanExporter::builder().with_http().with_protocol(protocol).with_endpoint(&settings.endpoint);
-            match usual {
-                Some(timeout) => builder.with_timeout(timeout).build(),
-                None => builder.build(),
-            }
-        }
+    fn origin(&mut self, role: &'static str) -> &Origin {
+        let known = self.origins.iter().position(|(name, _)| *name == role);
+        let place = known.unwrap_or_else(|| {
+            self.origins.push((role, Origin::of(&resource(&self.settings, role), self.settings.version)));
+            self.origins.len() - 1
+        });
+        &self.origins[place].1
     }
 }
 

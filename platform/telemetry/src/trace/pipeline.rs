@@ -1,19 +1,19 @@
-//! From a span's end to the collector: a bounded queue, and a thread that sends what is in it.
+//! From a span's end to the collector: a bounded number that waits, and a thread that sends them.
 
-use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as blocking;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use opentelemetry_sdk::trace::SpanData;
-use tokio::sync::mpsc;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
 
-use super::exporter::{self, Exporters};
+use super::exporter::{self, Exporter};
 use super::sampling::Sampling;
 use super::tracer::Role;
 use crate::metrics::{Counters, IntCounter, Label};
 
-/// Spans that wait for the collector; more are dropped.
+/// Spans that wait for the collector, or are on their way to it; more are dropped.
 const QUEUE_SPANS_MAX: usize = 16_384;
 /// Spans sent at once.
 const BATCH_SPANS_MAX: usize = 512;
@@ -54,60 +54,103 @@ impl Settings {
     }
 }
 
-/// A span that ended, and whose it is.
-type Ended = (&'static Role, SpanData);
-
 /// Takes ended spans without ever waiting.
+#[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(super) sampling: Sampling,
-    queue: mpsc::Sender<Ended>,
+    pub(super) batch_spans_max: usize,
+    /// The roles of this process. They are few, and live as long as it does.
+    roles: Mutex<Vec<&'static Role>>,
+    /// Spans that wait or are on their way.
+    queued: AtomicUsize,
+    queue_spans_max: usize,
+    /// There is something to send.
+    some: Notify,
+    /// There is so much that it should not wait any longer.
+    many: Notify,
     flush: mpsc::Sender<blocking::SyncSender<()>>,
     dropped: IntCounter,
 }
 
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pipeline").field("sampling", &self.sampling).finish_non_exhaustive()
-    }
-}
-
 impl Pipeline {
-    /// Starts the thread that sends.
+    /// Starts the thread that sends, which goes on as long as the process: spans end at any time.
     ///
     /// # Errors
     /// The collector's address makes no sense, or there is no thread to be had.
-    pub(crate) fn start(settings: Settings) -> anyhow::Result<Self> {
-        let (queue, ended) = mpsc::channel(settings.queue_spans_max);
-        let (flush, flushes) = mpsc::channel(4);
+    pub(crate) fn start(settings: Settings) -> anyhow::Result<&'static Self> {
+        let Settings { exporter, queue_spans_max, batch_spans_max, delay } = settings;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Settings { exporter, batch_spans_max, delay, .. } = settings;
+        let (pipeline, flushes) = Self::new(Sampling::of_environment(), queue_spans_max, batch_spans_max);
         let (ready, begun) = blocking::sync_channel(1);
-        let work = async move {
-            // The first exporter says whether the address can be used at all.
-            let exporters = match Exporters::new(exporter) {
-                Ok(exporters) => exporters,
-                Err(error) => return drop(ready.send(Err(error))),
-            };
-            let _ = ready.send(Ok(()));
-            Worker { ended, flushes, exporters, batch_spans_max, delay }.run().await;
+        let work = move || {
+            runtime.block_on(async move {
+                // The exporter says whether the address can be used at all.
+                let exporter = match Exporter::new(exporter) {
+                    Ok(exporter) => exporter,
+                    Err(error) => return drop(ready.send(Err(error))),
+                };
+                let _ = ready.send(Ok(()));
+                Worker { pipeline, flushes, exporter, delay }.run().await;
+            });
         };
-        std::thread::Builder::new()
-            .name("traces".to_owned())
-            .spawn(move || runtime.block_on(work))
-            .context("no thread for traces")?;
+        std::thread::Builder::new().name("traces".to_owned()).spawn(work).context("no thread for traces")?;
         begun.recv().context("the thread for traces died")??;
-        Ok(Self { sampling: Sampling::of_environment(), queue, flush, dropped: DROPPED.with(&["queue_full"]) })
+        Ok(pipeline)
     }
 
-    #[cfg(test)]
-    pub(super) fn into(sampling: Sampling, queue: mpsc::Sender<Ended>) -> &'static Self {
-        let (flush, _) = mpsc::channel(1);
-        Box::leak(Box::new(Self { sampling, queue, flush, dropped: DROPPED.with(&["queue_full"]) }))
+    pub(super) fn new(
+        sampling: Sampling,
+        queue_spans_max: usize,
+        batch_spans_max: usize,
+    ) -> (&'static Self, mpsc::Receiver<blocking::SyncSender<()>>) {
+        let (flush, flushes) = mpsc::channel(4);
+        let pipeline = Self {
+            sampling,
+            batch_spans_max,
+            roles: Mutex::default(),
+            queued: AtomicUsize::new(0),
+            queue_spans_max,
+            some: Notify::new(),
+            many: Notify::new(),
+            flush,
+            dropped: DROPPED.with(&["queue_full"]),
+        };
+        (Box::leak(Box::new(pipeline)), flushes)
     }
 
-    pub(super) fn end(&self, role: &'static Role, span: SpanData) {
-        if self.queue.try_send((role, span)).is_err() {
+    /// The role of this name.
+    pub(super) fn role(&'static self, name: &'static str) -> &'static Role {
+        let mut roles = self.roles.lock();
+        if let Some(role) = roles.iter().find(|role| role.name == name) {
+            return role;
+        }
+        let role: &'static Role = Box::leak(Box::new(Role::new(name, self)));
+        roles.push(role);
+        role
+    }
+
+    /// Whether there is room for one span more; it is counted then. Nobody is woken for a span but the first after a
+    /// rest, and the one with which half of the room is gone.
+    pub(super) fn admit(&self) -> bool {
+        let before = self.queued.fetch_add(1, Ordering::Relaxed);
+        if before >= self.queue_spans_max {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             self.dropped.inc();
+            return false;
+        }
+        if before == 0 {
+            self.some.notify_one();
+        }
+        if before == self.queue_spans_max / 2 {
+            self.many.notify_one();
+        }
+        true
+    }
+
+    /// Waits until there is something to send.
+    async fn something(&self) {
+        while self.queued.load(Ordering::Relaxed) == 0 {
+            self.some.notified().await;
         }
     }
 
@@ -122,29 +165,25 @@ impl Pipeline {
 }
 
 struct Worker {
-    ended: mpsc::Receiver<Ended>,
+    pipeline: &'static Pipeline,
     flushes: mpsc::Receiver<blocking::SyncSender<()>>,
-    exporters: Exporters,
-    batch_spans_max: usize,
+    exporter: Exporter,
     delay: Duration,
 }
 
 impl Worker {
-    /// Sends until the process ends. Nobody is woken for a span but the first after a rest.
+    /// Sends until the process ends.
     async fn run(mut self) {
-        let mut batch = Vec::new();
         loop {
             let flush = tokio::select! {
                 flush = self.flushes.recv() => flush,
-                received = self.ended.recv() => {
-                    batch.extend(received);
-                    tokio::select! {
-                        flush = self.flushes.recv() => flush,
-                        () = tokio::time::sleep(self.delay) => None,
-                    }
+                () = self.pipeline.something() => tokio::select! {
+                    flush = self.flushes.recv() => flush,
+                    () = tokio::time::sleep(self.delay) => None,
+                    () = self.pipeline.many.notified() => None,
                 }
             };
-            self.send(&mut batch).await;
+            self.send().await;
             if let Some(flush) = flush {
                 let _ = flush.send(());
             }
@@ -152,14 +191,18 @@ impl Worker {
     }
 
     /// Sends what is there now: spans that end meanwhile are the next round's.
-    async fn send(&mut self, batch: &mut Vec<Ended>) {
-        for _ in 0..=self.ended.len() / self.batch_spans_max {
-            while batch.len() < self.batch_spans_max
-                && let Ok(ended) = self.ended.try_recv()
-            {
-                batch.push(ended);
+    async fn send(&mut self) {
+        let roles = self.pipeline.roles.lock().clone();
+        for role in roles {
+            let waiting = role.pending.lock().take();
+            for spans in waiting {
+                let count = spans.count;
+                let used = self.exporter.send(role, spans).await;
+                self.pipeline.queued.fetch_sub(count, Ordering::Relaxed);
+                if let Some(bytes) = used {
+                    role.pending.lock().reuse(bytes);
+                }
             }
-            self.exporters.send(std::mem::take(batch)).await;
         }
     }
 }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 
 use super::span::{Kind, Span};
 use super::tracer::{self, Role};
+use super::value::Name;
 use super::{SpanRef, records_spans};
 
 tokio::task_local! {
@@ -69,7 +70,7 @@ pub fn traceparent() -> Option<String> {
 }
 
 /// Begins a span below the current one; none where there is none.
-pub fn child(kind: Kind, name: impl Into<std::borrow::Cow<'static, str>>) -> Span {
+pub fn child<'a>(kind: Kind, name: impl Into<Name<'a>>) -> Span {
     match current() {
         Some(at) => tracer::current().start(kind, name, Some(at)),
         None => Span::none(),

@@ -15,15 +15,12 @@ pub(crate) fn setup(collector: &Collector) -> anyhow::Result<Option<&'static Pip
     }
     let protocol = endpoint::protocol()?;
     let exporter = exporter::Settings {
-        endpoint: endpoint::endpoint_over(&collector.endpoint, protocol),
-        protocol,
+        transport: exporter::Transport::of_environment(&collector.endpoint, protocol)?,
         alone: collector.alone,
         instance: tracer::instance(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    let pipeline = Pipeline::start(Settings::of_environment(exporter))?;
-    // As long as the process: spans end at any time.
-    Ok(Some(Box::leak(Box::new(pipeline))))
+    Ok(Some(Pipeline::start(Settings::of_environment(exporter))?))
 }
 
 /// `OTEL_SDK_DISABLED`, or an exporter of traces that is none.

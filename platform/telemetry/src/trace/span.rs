@@ -3,15 +3,14 @@
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-use opentelemetry::trace::{Link, SpanId, SpanKind, Status};
-use opentelemetry::{InstrumentationScope, KeyValue, Value};
-use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-
 use super::tracer::Role;
-use super::{Current, SpanRef};
+use super::value::{Name, Value};
+use super::{Current, SpanRef, otlp};
 
 /// Links of one span; a batch may have more messages.
 pub(super) const LINKS_MAX: usize = 128;
+/// What most spans have to say fits in so many bytes.
+const BODY_BYTES: usize = 512;
 
 /// What a span is to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,18 +27,6 @@ pub enum Kind {
     Consumer,
 }
 
-impl From<Kind> for SpanKind {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Internal => Self::Internal,
-            Kind::Server => Self::Server,
-            Kind::Client => Self::Client,
-            Kind::Producer => Self::Producer,
-            Kind::Consumer => Self::Consumer,
-        }
-    }
-}
-
 /// Something that is being done. It ends when it is dropped.
 ///
 /// Where nothing is traced it is nothing. In a trace that is not recorded it only carries the trace on, until it
@@ -54,12 +41,35 @@ pub(super) struct Open {
     pub(super) at: SpanRef,
     pub(super) parent: Option<SpanRef>,
     pub(super) kind: Kind,
-    pub(super) name: Cow<'static, str>,
     pub(super) start: SystemTime,
     pub(super) recorded: bool,
-    pub(super) attributes: Vec<KeyValue>,
-    pub(super) links: Vec<Link>,
-    pub(super) status: Status,
+    /// Name, attributes and links, as they go over the wire.
+    pub(super) body: Vec<u8>,
+    pub(super) links: usize,
+    /// Why it failed, if it did.
+    pub(super) failed: Option<Cow<'static, str>>,
+}
+
+impl Open {
+    pub(super) fn new(
+        role: &'static Role,
+        at: SpanRef,
+        parent: Option<SpanRef>,
+        kind: Kind,
+        name: &Name<'_>,
+    ) -> Box<Self> {
+        let mut body = if at.sampled { Vec::with_capacity(BODY_BYTES) } else { Vec::new() };
+        otlp::name(&mut body, name);
+        let (start, recorded) = (SystemTime::now(), at.sampled);
+        Box::new(Self { role, at, parent, kind, start, recorded, body, links: 0, failed: None })
+    }
+
+    pub(super) fn link(&mut self, to: &SpanRef) {
+        if self.links < LINKS_MAX {
+            self.links += 1;
+            otlp::link(&mut self.body, to);
+        }
+    }
 }
 
 impl Span {
@@ -68,8 +78,8 @@ impl Span {
         Self(None)
     }
 
-    pub(super) fn open(open: Open) -> Self {
-        Self(Some(Box::new(open)))
+    pub(super) fn open(open: Box<Open>) -> Self {
+        Self(Some(open))
     }
 
     pub(super) fn role(&self) -> Option<&'static Role> {
@@ -91,24 +101,24 @@ impl Span {
         self.0.as_ref().is_some_and(|open| open.recorded)
     }
 
-    /// Sets an attribute, named as the semantic conventions have it.
-    pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+    /// Sets an attribute, named as the semantic conventions have it. Nothing is set twice.
+    pub fn set<'a>(&mut self, name: &'static str, value: impl Into<Value<'a>>) {
         if let Some(open) = self.recorded() {
-            open.attributes.push(KeyValue::new(name, value));
+            otlp::attribute(&mut open.body, name, &value.into());
         }
     }
 
     /// As [`Span::set`], for what costs something to say.
-    pub fn set_with<V: Into<Value>>(&mut self, name: &'static str, value: impl FnOnce() -> V) {
+    pub fn set_with<'a, V: Into<Value<'a>>>(&mut self, name: &'static str, value: impl FnOnce() -> V) {
         if let Some(open) = self.recorded() {
-            open.attributes.push(KeyValue::new(name, value()));
+            otlp::attribute(&mut open.body, name, &value().into());
         }
     }
 
-    /// Gives it a better name.
-    pub fn rename(&mut self, name: impl Into<Cow<'static, str>>) {
+    /// Gives it a better name: of two, the later counts.
+    pub fn rename<'a>(&mut self, name: impl Into<Name<'a>>) {
         if let Some(open) = &mut self.0 {
-            open.name = name.into();
+            otlp::name(&mut open.body, &name.into());
         }
     }
 
@@ -122,10 +132,8 @@ impl Span {
 
     /// Links it to another span, of this trace or another.
     pub fn link(&mut self, to: SpanRef) {
-        if let Some(open) = self.recorded()
-            && open.links.len() < LINKS_MAX
-        {
-            open.links.push(Link::with_context(to.context()));
+        if let Some(open) = self.recorded() {
+            open.link(&to);
         }
     }
 
@@ -133,7 +141,7 @@ impl Span {
     pub fn fail(&mut self, what: impl Into<Cow<'static, str>>) {
         self.keep("error");
         if let Some(open) = &mut self.0 {
-            open.status = Status::error(what);
+            open.failed = Some(what.into());
         }
     }
 
@@ -146,7 +154,7 @@ impl Span {
             open.recorded = true;
             open.at.sampled = true;
             open.parent = None;
-            open.attributes.push(KeyValue::new("sagashop.kept", why));
+            otlp::attribute(&mut open.body, "sagashop.kept", &why.into());
         }
     }
 
@@ -170,31 +178,7 @@ impl Drop for Span {
         if let Some(open) = self.0.take()
             && open.recorded
         {
-            let role = open.role;
-            role.pipeline.end(role, open.ended());
-        }
-    }
-}
-
-impl Open {
-    fn ended(self) -> SpanData {
-        let mut links = SpanLinks::default();
-        links.links = self.links;
-        SpanData {
-            span_context: self.at.context(),
-            parent_span_id: self.parent.map_or(SpanId::INVALID, |parent| parent.span_id),
-            parent_span_is_remote: self.parent.is_some_and(|parent| parent.remote),
-            span_kind: self.kind.into(),
-            name: self.name,
-            start_time: self.start,
-            // A clock that was set back must not end a span before it began.
-            end_time: SystemTime::now().max(self.start),
-            attributes: self.attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links,
-            status: self.status,
-            instrumentation_scope: InstrumentationScope::default(),
+            open.role.end(&open);
         }
     }
 }

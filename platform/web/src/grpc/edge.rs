@@ -139,11 +139,11 @@ impl Shared {
             return None;
         }
         let name = path.trim_start_matches('/');
-        let mut span = self.tracer.resume(Kind::Server, name.to_owned(), context.traceparent.as_deref());
+        let mut span = self.tracer.resume(Kind::Server, name, context.traceparent.as_deref());
         span.set("rpc.system", "grpc");
         if let Some((service, method)) = name.split_once('/').filter(|_| span.is_recorded()) {
-            span.set("rpc.service", service.to_owned());
-            span.set("rpc.method", method.to_owned());
+            span.set("rpc.service", service);
+            span.set("rpc.method", method);
         }
         context.traceparent = span.traceparent();
         span.into_current()

@@ -126,8 +126,8 @@ impl HttpProvider {
         if let Some(current) = telemetry::trace::current_span() {
             request = request.header("traceparent", current.at().traceparent());
             current.with(|span| {
-                span.set("http.request.method", method.to_string());
-                span.set_with("server.address", || self.url.host_str().unwrap_or_default().to_owned());
+                span.set("http.request.method", method.as_str());
+                span.set("server.address", self.url.host_str().unwrap_or_default());
             });
         }
         request.body(body)
