@@ -12,10 +12,13 @@ use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use crate::postgres::Server;
 use chrono::{DateTime, SecondsFormat, Utc};
-use event_store::{EventStore, Mend, Operation, PgStore, StoreOptions, UnitOfWork, clock};
+use event_store::{EventStore, HashChain, Mend, Operation, PgStore, StoreOptions, UnitOfWork, clock};
 use sqlx::PgPool;
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
+
+/// Operators write: what they do is recorded.
+const LIVE: kernel::Live = kernel::Live::because("an operator mends");
 
 /// As long as the interfaces take it.
 const REASON_CHARS_MAX: usize = 500;
@@ -43,11 +46,20 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(server: &Server, role: Role) -> Self {
         let pool = runtime::service::pool(server.options(role.database()), "mend", 2);
-        Self { role, store: PgStore::new(pool.clone(), StoreOptions::default()), pool }
+        let options = StoreOptions { hash_chain: HashChain::Continue, ..StoreOptions::default() };
+        Self { role, store: PgStore::new(pool.clone(), options, LIVE), pool }
     }
 
     pub(crate) fn events(&self) -> Arc<dyn EventStore> {
         Arc::clone(&self.store) as _
+    }
+
+    /// Says whose database it was, and keeps apart those that do not answer.
+    pub(crate) fn failed(&self, error: anyhow::Error) -> anyhow::Error {
+        let is_away = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(event_store::Error::Unavailable(_))) || cause.is::<sqlx::Error>()
+        };
+        if error.chain().any(is_away) { self.away(&error) } else { error.context(self.role.database()) }
     }
 
     /// Says whose database did not answer.

@@ -265,6 +265,7 @@ mod tests {
             actor: "user:1".to_owned(),
             traceparent: None,
             recorded_at: at,
+            prev_hash: None,
         };
         let event = RecordedEvent {
             aggregate_type: kind.to_owned(),

@@ -15,9 +15,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use broker::{Record, TopicPartition};
+use kernel::Decide;
 
 mod answer;
+pub mod chain;
 pub mod clock;
+mod decode;
 pub mod measures;
 mod memory;
 mod mend;
@@ -27,6 +30,8 @@ mod postgres;
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 pub use answer::Answer;
+pub use chain::HashChain;
+pub use decode::{Decoded, Stored, is_current};
 pub use memory::MemoryStore;
 pub use mend::{Letter, LetterId, LetterKey, Mend, OPERATION, Operation};
 pub use postgres::{Alone, Gate, PgStore, StoreOptions, load};
@@ -75,6 +80,8 @@ pub struct Metadata {
     pub traceparent: Option<String>,
     /// When the process recorded it (the database's own time stands in `recorded_at`).
     pub recorded_at: DateTime<Utc>,
+    /// The hash of the event before it in its stream, where the store chains: it fills this in.
+    pub prev_hash: Option<chain::Hash>,
 }
 
 impl Metadata {
@@ -91,6 +98,9 @@ impl Metadata {
         if let Some(traceparent) = &self.traceparent {
             map.insert("traceparent".to_owned(), traceparent.clone());
         }
+        if let Some(prev_hash) = &self.prev_hash {
+            map.insert("prev_hash".to_owned(), prev_hash.to_string());
+        }
         map
     }
 
@@ -104,6 +114,7 @@ impl Metadata {
             actor: Cow::Borrowed(&self.actor),
             traceparent: self.traceparent.as_deref().map(Cow::Borrowed),
             recorded_at: self.recorded_at,
+            prev_hash: self.prev_hash,
         };
         serde_json::to_string(&written).unwrap_or_else(|_| "{}".to_owned())
     }
@@ -120,6 +131,7 @@ impl Metadata {
                 actor: written.actor.into_owned(),
                 traceparent: written.traceparent.map(Cow::into_owned),
                 recorded_at: written.recorded_at,
+                prev_hash: written.prev_hash,
             },
             Err(_) => Self::from_map(&serde_json::from_str(json).unwrap_or_default(), fallback, recorded_at),
         }
@@ -145,6 +157,7 @@ impl Metadata {
                 .get("recorded_at")
                 .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
                 .map_or(recorded_at, |time| time.with_timezone(&Utc)),
+            prev_hash: map.get("prev_hash").and_then(|text| text.parse().ok()),
         }
     }
 }
@@ -161,6 +174,8 @@ struct WrittenMetadata<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     traceparent: Option<Cow<'a, str>>,
     recorded_at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prev_hash: Option<chain::Hash>,
 }
 
 /// An event about to be appended.
@@ -216,13 +231,33 @@ impl RecordedEvent {
         self.aggregate_type == OPERATION
     }
 
-    /// The event of aggregate `A` that this row holds.
-    pub fn decode<A: cqrs_es::Aggregate>(&self) -> Result<A::Event, Error> {
-        serde_json::from_str(&self.payload).map_err(|error| Error::Undecodable {
-            stream: format!("{}/{}", self.aggregate_type, self.aggregate_id),
+    /// What of it says which event it is.
+    pub fn stored(&self) -> Stored<'_> {
+        Stored {
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
             sequence: self.sequence,
-            error: error.to_string(),
-        })
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            recorded_at: self.recorded_at,
+        }
+    }
+
+    /// See [`Stored::decode_all`].
+    ///
+    /// # Errors
+    /// It cannot be read, or a newer program wrote it.
+    pub fn decode_all<A: Decide>(&self) -> Result<Decoded<A::Event>, Error> {
+        self.stored().decode_all::<A>()
+    }
+
+    /// See [`Stored::decode`].
+    ///
+    /// # Errors
+    /// It cannot be read, a newer program wrote it, or it means several events, or none.
+    pub fn decode<A: Decide>(&self) -> Result<A::Event, Error> {
+        self.stored().decode::<A>()
     }
 }
 
@@ -233,6 +268,8 @@ pub struct History {
     pub after: u64,
     /// The events as JSON text: sequences `after + 1 ..`.
     pub payloads: Vec<String>,
+    /// Not all of them are in their first form: [`EventStore::load`] tells in which.
+    pub evolved: bool,
 }
 
 /// A page of the visible order.
@@ -406,6 +443,14 @@ pub enum Error {
         /// What the decoder said.
         error: String,
     },
+    /// A newer program wrote it: stop until this one is as new, never skip and never guess.
+    #[error("{what}: {error}: a newer program wrote it, and this one must be upgraded before it can go on")]
+    UnknownVersion {
+        /// What it is, and where it stands.
+        what: String,
+        /// Of which version it is, and up to which it is known.
+        error: String,
+    },
     /// The store is away or overloaded for now: nothing was written, or it is not known whether
     /// it was; try again (appends are idempotent by their expected version).
     #[error("the event store is unavailable: {0}")]
@@ -444,7 +489,8 @@ pub trait EventStore: Send + Sync + 'static {
     /// together.
     async fn history(&self, stream: StreamId, after: u64) -> Result<History, Error> {
         let events = self.load(&[(stream, after)]).await?.pop().unwrap_or_default();
-        Ok(History { after, payloads: events.into_iter().map(|event| event.payload).collect() })
+        let evolved = events.iter().any(|event| event.event_version != "1");
+        Ok(History { after, payloads: events.into_iter().map(|event| event.payload).collect(), evolved })
     }
 
     /// Events of each stream after its sequence, in order; the answer is in the order asked.

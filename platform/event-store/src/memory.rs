@@ -45,6 +45,13 @@ impl MemoryStore {
         Self { clock, tables: Mutex::default(), faults: Mutex::default(), commits }
     }
 
+    /// The same that chains what is appended, see [`crate::chain`].
+    #[must_use]
+    pub fn chained(self) -> Self {
+        self.tables.lock().is_chained = true;
+        self
+    }
+
     /// The next call fails with `error` and does nothing. Several queue up.
     pub fn fail_next(&self, error: Error) {
         self.faults.lock().before.push_back(error);

@@ -137,6 +137,7 @@ impl Operation {
                 actor: actor.to_owned(),
                 traceparent: None,
                 recorded_at: clock.now(),
+                prev_hash: None,
             },
         };
         let stream = StreamId { aggregate_type: OPERATION, aggregate_id: id.to_string() };

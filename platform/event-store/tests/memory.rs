@@ -13,6 +13,7 @@ fn append(expected: u64) -> Append {
         actor: "system".to_owned(),
         traceparent: None,
         recorded_at: Default::default(),
+        prev_hash: None,
     };
     let event = NewEvent {
         event_type: "weighed".to_owned(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
 use cqrs_es::{AggregateError, CqrsFramework};
 use event_store::{
-    Append, Cursor, Error, EventStore, MIGRATOR, Metadata, NewEvent, PgStore, RecordedEvent, StoreOptions, StreamId,
+    Append, Cursor, Error, EventStore, HashChain, MIGRATOR, Metadata, NewEvent, PgStore, RecordedEvent, StoreOptions,
+    StreamId,
 };
 use kernel::Idempotent;
 use postgres_es::PostgresEventRepository;
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgPool, Postgres, Transaction};
 use testkit::eventually;
 use uuid::Uuid;
+
+/// Tests write as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,6 +76,7 @@ fn metadata() -> Metadata {
         actor: "service:post".to_owned(),
         traceparent: None,
         recorded_at: chrono::DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+        prev_hash: None,
     }
 }
 
@@ -155,7 +160,7 @@ impl Follower {
 #[tokio::test]
 async fn writers_that_commit_in_reverse_are_shown_in_order() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let mut follower = Follower::default();
 
     let mut writers = Vec::new();
@@ -177,7 +182,7 @@ async fn writers_that_commit_in_reverse_are_shown_in_order() {
 #[tokio::test]
 async fn positions_taken_later_by_an_older_transaction_are_not_skipped() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let mut follower = Follower::default();
 
     let mut older = hold(&database.pool, "older", 1).await;
@@ -198,7 +203,7 @@ async fn positions_taken_later_by_an_older_transaction_are_not_skipped() {
 #[tokio::test]
 async fn a_transaction_that_rolls_back_leaves_no_hole() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let mut follower = Follower::default();
     let given_up = hold(&database.pool, "given up", 1).await;
     store.append(append("a", 0, &[1])).await.unwrap();
@@ -212,7 +217,7 @@ async fn a_transaction_that_rolls_back_leaves_no_hole() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_among_slow_writers_skips_nothing() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let mut follower = Follower::default();
     let mut total = 0;
     let mut open = std::collections::VecDeque::new();
@@ -252,7 +257,7 @@ async fn folded(store: &PgStore, id: &str) -> (Parcel, u64) {
 #[tokio::test]
 async fn stock_postgres_es_and_ours_take_turns_on_a_stream() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let stock = stock(&database.pool);
 
     stock.execute("theirs", Command::WeighAll(vec![1, 2])).await.unwrap();
@@ -285,7 +290,7 @@ async fn stock_postgres_es_and_ours_take_turns_on_a_stream() {
 #[tokio::test]
 async fn stock_writes_follow_ours_in_the_visible_order() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let stock = stock(&database.pool);
     for n in 0..5 {
         store.append(append("a", n * 2, &[1])).await.unwrap();
@@ -306,7 +311,7 @@ async fn stock_writes_follow_ours_in_the_visible_order() {
 #[tokio::test]
 async fn a_stale_writer_of_either_kind_is_refused() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     let repository = PostgresEventRepository::new(database.pool.clone());
     let stock = stock(&database.pool);
 
@@ -326,7 +331,7 @@ async fn a_stale_writer_of_either_kind_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_alone_goes_through_the_stock_repository_and_others_gather() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     store.append(append("p", 0, &[1, 2])).await.unwrap();
     let alone = store.repository().expect("nobody else loads");
     assert_eq!(alone.get_events::<Parcel>("p").await.unwrap().len(), 2);
@@ -337,10 +342,30 @@ async fn a_load_alone_goes_through_the_stock_repository_and_others_gather() {
     assert!(store.repository().is_some());
 }
 
+#[tokio::test]
+async fn a_tool_goes_on_with_chains_and_begins_none() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let store =
+        |hash_chain| PgStore::new(database.pool.clone(), StoreOptions { hash_chain, ..StoreOptions::default() }, LIVE);
+    let (plain, service, tool) = (store(HashChain::Off), store(HashChain::On), store(HashChain::Continue));
+    // A stock repository's event is chained to as well.
+    stock(&database.pool).execute("chained", Command::Weigh(1)).await.unwrap();
+    service.append(append("chained", 1, &[2])).await.unwrap();
+    tool.append(append("chained", 2, &[3])).await.unwrap();
+    plain.append(append("plain", 0, &[1])).await.unwrap();
+    tool.append(append("plain", 1, &[2])).await.unwrap();
+    tool.append(append("new", 0, &[1])).await.unwrap();
+    for (id, chained) in [("chained", vec![false, true, true]), ("plain", vec![false, false]), ("new", vec![false])] {
+        let events = service.load(&[(StreamId::of::<Parcel>(id), 0)]).await.unwrap().remove(0);
+        let found: Vec<bool> = events.iter().map(|event| event.metadata.prev_hash.is_some()).collect();
+        assert_eq!(found, chained, "{id}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_with_a_gap_is_never_folded() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), StoreOptions::default(), LIVE);
     store.append(append("p", 0, &[1, 2, 3])).await.unwrap();
     sqlx::query("DELETE FROM events WHERE aggregate_id = 'p' AND sequence = 2").execute(&database.pool).await.unwrap();
     let loaded = store.history(StreamId::of::<Parcel>("p"), 0).await;

@@ -60,6 +60,7 @@ impl Origin {
             actor: self.actor.clone(),
             traceparent: self.traceparent.clone(),
             recorded_at: clock.now(),
+            prev_hash: None,
         }
     }
 }

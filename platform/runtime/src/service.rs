@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use broker::Broker;
 use event_store::clock::Clock;
-use event_store::{EventStore, Gate, PgStore, StoreOptions};
+use event_store::{EventStore, Gate, HashChain, PgStore, StoreOptions};
+use kernel::Live;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -21,6 +22,9 @@ use crate::projection::{self, Projection, ProjectionHandle};
 use crate::relay::{self, Publish, Relay};
 use crate::timers::Timers;
 use crate::{Commands, Precedence, answers, failpoint, foreign, migrations};
+
+/// A service that runs has effects.
+const LIVE: Live = Live::because("a service runs");
 
 /// What a service is given to run on.
 #[derive(Clone)]
@@ -37,6 +41,8 @@ pub struct Deps {
     pub partitions: i32,
     /// How long a dead instance's partitions wait for another.
     pub lease: Duration,
+    /// Whether its events are chained to those before.
+    pub hash_chain: HashChain,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
@@ -58,8 +64,8 @@ impl Host {
         // Arms the failpoint before anything runs.
         failpoint::pass("start");
         let gate = deps.gate.clone().unwrap_or_else(|| Gate::new(deps.pool.clone()));
-        let store =
-            PgStore::with_gate(deps.pool.clone(), StoreOptions { service: name, ..StoreOptions::default() }, gate);
+        let options = StoreOptions { service: name, hash_chain: deps.hash_chain, ..StoreOptions::default() };
+        let store = PgStore::with_gate(deps.pool.clone(), options, gate, LIVE);
         let owner = deps.clock.new_id();
         let observer = Observer::new(name, deps.pool.clone());
         Self { name, deps, store, owner, precedence: Arc::default(), tasks: JoinSet::new(), observer }
@@ -68,6 +74,11 @@ impl Host {
     /// The service's event store.
     pub fn store(&self) -> Arc<PgStore> {
         Arc::clone(&self.store)
+    }
+
+    /// What allows the service to have effects: to call providers, to send to customers.
+    pub fn live(&self) -> Live {
+        LIVE
     }
 
     /// What it runs on.
@@ -93,7 +104,7 @@ impl Host {
     pub fn relay(&mut self, publish: impl Publish) {
         let options = relay::Options { lease: self.deps.lease, ..relay::Options::new(self.name, self.deps.partitions) };
         let broker = Arc::clone(&self.deps.broker);
-        let relay = Relay::new(self.dyn_store(), broker, Arc::new(publish), options, self.owner);
+        let relay = Relay::new(self.dyn_store(), broker, Arc::new(publish), options, self.owner, LIVE);
         let relay = relay.after(self.precedence());
         self.observer.relay();
         self.spawn("relay", relay.run(self.deps.shutdown.clone()));
@@ -120,6 +131,11 @@ impl Host {
     /// Keeps a read model.
     pub fn projection(&mut self, projection: Arc<dyn Projection>) -> ProjectionHandle {
         let name = projection.name();
+        if let Some(model) = projection.model() {
+            let (pool, precedence) = (self.deps.pool.clone(), self.precedence());
+            let keeper = projection::Keeper { service: self.name, pool, model, precedence };
+            self.spawn("read model's version", keeper.run(self.deps.shutdown.clone()));
+        }
         let (handle, follower) = projection::follow(self.name, self.dyn_store(), self.deps.pool.clone(), projection);
         self.observer.projection(name);
         self.spawn(name, follower.after(self.precedence()).run(self.deps.shutdown.clone()));

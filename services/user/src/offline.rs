@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_store::{Gate, PgStore, StoreOptions};
+use event_store::{Gate, HashChain, PgStore, StoreOptions};
 use runtime::Commands;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -12,6 +12,9 @@ use crate::keys::check_master;
 use crate::persons::Persons;
 use crate::vault::Vault;
 use crate::{Bootstrap, Config, MIGRATOR};
+
+/// Whoever makes an account writes events.
+const LIVE: kernel::Live = kernel::Live::because("an administrator is made");
 
 /// Makes an account and returns its id; the database is brought up to date before.
 ///
@@ -25,7 +28,8 @@ pub async fn create_account(pool: &PgPool, config: &Config, account: &Bootstrap)
     runtime::service::migrate(pool, &MIGRATOR).await?;
     let vault = Vault::new(&config.master_key)?;
     check_master(&mut *pool.acquire().await?, &vault).await?;
-    let store = PgStore::with_gate(pool.clone(), StoreOptions::default(), Gate::new(pool.clone()));
+    let options = StoreOptions { hash_chain: HashChain::Continue, ..StoreOptions::default() };
+    let store = PgStore::with_gate(pool.clone(), options, Gate::new(pool.clone()), LIVE);
     let clock = event_store::clock::system();
     let correlation = clock.new_id();
     let commands = Commands::new(Arc::clone(&store) as Arc<dyn event_store::EventStore>, clock);

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::leases::Leases;
 use super::mending::Mending;
+use crate::chain;
 use crate::{
     Answer, Append, Cursor, DeadLetter, DueTimer, Error, Mend, RecordedEvent, Snapshot, StreamId, TimerChange,
     UnitOfWork,
@@ -27,11 +28,13 @@ pub(super) struct Tables {
     snapshots: BTreeMap<StreamId, Snapshot>,
     answers: BTreeMap<(String, String), (Answer, DateTime<Utc>)>,
     pub(super) leases: Leases,
+    /// Whether what is appended is chained to what was before.
+    pub(super) is_chained: bool,
 }
 
 impl Tables {
     /// All of the work or nothing. Returns the last event's cursor.
-    pub(super) fn commit(&mut self, work: UnitOfWork, now: DateTime<Utc>) -> Result<Cursor, Error> {
+    pub(super) fn commit(&mut self, mut work: UnitOfWork, now: DateTime<Utc>) -> Result<Cursor, Error> {
         for append in &work.appends {
             self.check(append)?;
         }
@@ -50,6 +53,9 @@ impl Tables {
             }
         }
         self.check_mends(&work.mends, now)?;
+        if self.is_chained {
+            work.appends.iter_mut().try_for_each(|append| self.chain(append))?;
+        }
 
         self.transactions += 1;
         for append in work.appends {
@@ -108,6 +114,13 @@ impl Tables {
             return Ok(());
         }
         Err(Error::Conflict { stream: append.stream.clone(), expected: append.expected })
+    }
+
+    fn chain(&self, append: &mut Append) -> Result<(), Error> {
+        let last = self.streams.get(&append.stream).and_then(|places| places.last()).map(|place| &self.events[*place]);
+        let before = last.map_or_else(|| Ok(append.stream.genesis()), RecordedEvent::hash);
+        let linked = before.and_then(|before| chain::link(append, before));
+        linked.map_err(|error| Error::Failed(format!("the event before cannot be hashed: {error}")))
     }
 
     fn append(&mut self, append: Append, now: DateTime<Utc>) {

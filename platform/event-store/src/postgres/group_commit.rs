@@ -13,6 +13,7 @@ use telemetry::{Kind, Span, Tracer, trace};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::answers::{self, bind_answers, insert_answers};
+use super::chain;
 use super::rows::{self, EventRows, insert_events};
 use super::{StoreOptions, is_unique_violation, translate};
 use crate::measures::Writing;
@@ -55,7 +56,12 @@ pub(super) fn start(pool: &PgPool, options: StoreOptions, commits: &watch::Sende
         let (pool, receiver, commits) = (pool.clone(), Arc::clone(&receiver), commits.clone());
         let (measures, tracer) = (measures.clone(), Tracer::of(options.service));
         tokio::spawn(async move {
-            while let Some(group) = next_group(&receiver, options.group_events_max, &measures).await {
+            while let Some(mut group) = next_group(&receiver, options.group_events_max, &measures).await {
+                let appends = group.iter_mut().map(|pending| &mut pending.append);
+                if let Err(error) = chain::chain(&pool, options.hash_chain, appends).await {
+                    fail_all(group, &error, &measures);
+                    continue;
+                }
                 write(&pool, group, &commits, &measures, tracer).await;
             }
         });
@@ -71,6 +77,8 @@ async fn next_group(
 ) -> Option<Vec<Pending>> {
     let mut receiver = receiver.lock().await;
     let first = receiver.recv().await?;
+    // Whoever is about to append goes along; where nobody is, this costs nothing.
+    tokio::task::yield_now().await;
     let mut events = first.append.events.len();
     let mut streams = HashSet::from([first.append.stream.clone()]);
     let mut keys: HashSet<_> = first.key().into_iter().collect();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use broker::TopicPartition;
 use chrono::{DateTime, Utc};
+use kernel::Live;
 use postgres_es::PostgresEventRepository;
 use sqlx::PgPool;
 use tokio::sync::watch;
@@ -14,11 +15,12 @@ use uuid::Uuid;
 
 use crate::measures::Storing;
 use crate::{
-    Answer, Append, Cursor, DueTimer, Error, EventStore, History, Lease, Letter, LetterKey, Page, RecordedEvent,
-    Snapshot, StreamId, UnitOfWork,
+    Answer, Append, Cursor, DueTimer, Error, EventStore, HashChain, History, Lease, Letter, LetterKey, Page,
+    RecordedEvent, Snapshot, StreamId, UnitOfWork,
 };
 
 mod answers;
+mod chain;
 mod gate;
 mod group_commit;
 mod group_load;
@@ -48,11 +50,21 @@ pub struct StoreOptions {
     pub group_loads_max: usize,
     /// Appends that may wait for a writer, and loads for a reader; more wait for a place.
     pub queue_max: usize,
+    /// Whether what is appended is chained to what was before.
+    pub hash_chain: HashChain,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { service: "tool", writers: 2, group_events_max: 512, readers: 2, group_loads_max: 256, queue_max: 4_096 }
+        Self {
+            service: "tool",
+            writers: 2,
+            group_events_max: 512,
+            readers: 2,
+            group_loads_max: 256,
+            queue_max: 4_096,
+            hash_chain: HashChain::Off,
+        }
     }
 }
 
@@ -66,17 +78,18 @@ pub struct PgStore {
     recent: recent::Recent,
     gate: Arc<Gate>,
     measures: Storing,
+    hash_chain: HashChain,
 }
 
 impl PgStore {
     /// A store on a migrated database. Its writers end with the store.
-    pub fn new(pool: PgPool, options: StoreOptions) -> Arc<Self> {
+    pub fn new(pool: PgPool, options: StoreOptions, live: Live) -> Arc<Self> {
         let gate = Gate::new(pool.clone());
-        Self::with_gate(pool, options, gate)
+        Self::with_gate(pool, options, gate, live)
     }
 
     /// As [`PgStore::new`], with a gate that stores on the same server share.
-    pub fn with_gate(pool: PgPool, options: StoreOptions, gate: Arc<Gate>) -> Arc<Self> {
+    pub fn with_gate(pool: PgPool, options: StoreOptions, gate: Arc<Gate>, _: Live) -> Arc<Self> {
         let (commits, _) = watch::channel(0);
         let measures = Storing::new(options.service);
         Arc::new(Self {
@@ -88,6 +101,7 @@ impl PgStore {
             recent: recent::Recent::default(),
             gate,
             measures,
+            hash_chain: options.hash_chain,
         })
     }
 
@@ -146,7 +160,8 @@ impl EventStore for PgStore {
         answers::forget(&self.pool, age, limit).await
     }
 
-    async fn commit(&self, work: UnitOfWork) -> Result<(), Error> {
+    async fn commit(&self, mut work: UnitOfWork) -> Result<(), Error> {
+        chain::chain(&self.pool, self.hash_chain, work.appends.iter_mut()).await?;
         let (events, began) = (work.appends.iter().map(|append| append.events.len()).sum(), Instant::now());
         let committed = unit_of_work::commit(&self.pool, work).await;
         match &committed {

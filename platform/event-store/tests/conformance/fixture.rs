@@ -8,11 +8,14 @@ use std::time::Duration;
 use broker::{Record, TopicPartition};
 use chrono::{DateTime, Utc};
 use event_store::{
-    Append, DeadLetter, EventStore, MIGRATOR, MemoryStore, Metadata, NewEvent, PgStore, RecordedEvent, StoreOptions,
-    StreamId, clock,
+    Append, DeadLetter, EventStore, HashChain, MIGRATOR, MemoryStore, Metadata, NewEvent, PgStore, RecordedEvent,
+    StoreOptions, StreamId, clock,
 };
 use testkit::postgres::TestDatabase;
 use uuid::Uuid;
+
+/// Tests write as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
 
 /// How long anything may take that only has to happen in the end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,8 +43,22 @@ pub fn memory() -> Fixture {
 }
 
 pub async fn postgres() -> Fixture {
+    postgres_with(StoreOptions::default()).await
+}
+
+/// The same with a chain through each stream.
+pub fn chained_memory() -> Fixture {
+    Fixture { store: Arc::new(MemoryStore::new(clock::system()).chained()), _database: None }
+}
+
+/// The same with a chain through each stream.
+pub async fn chained_postgres() -> Fixture {
+    postgres_with(StoreOptions { hash_chain: HashChain::On, ..StoreOptions::default() }).await
+}
+
+async fn postgres_with(options: StoreOptions) -> Fixture {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
-    let store = PgStore::new(database.pool.clone(), StoreOptions::default());
+    let store = PgStore::new(database.pool.clone(), options, LIVE);
     Fixture { store, _database: Some(database) }
 }
 
@@ -66,6 +83,7 @@ pub fn with_payload(payload: &str) -> NewEvent {
             actor: "service:post".to_owned(),
             traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
             recorded_at: time(1),
+            prev_hash: None,
         },
     }
 }

@@ -1,6 +1,7 @@
 //! One suite for every event store: what the runtime relies on holds for each of them.
 
 mod answers;
+mod chain;
 mod fixture;
 mod leases;
 mod mending;
@@ -11,24 +12,25 @@ mod work;
 
 /// Runs each test on each store.
 macro_rules! conformance {
-    ($($module:ident: $($test:ident)*;)*) => {
-        mod memory {
+    ($memory:ident $postgres:ident: $($module:ident: $($test:ident)*;)*) => {
+        mod $memory {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$module::$test(super::fixture::memory()).await;
+                super::$module::$test(super::fixture::$memory()).await;
             })*)*
         }
 
-        mod postgres {
+        mod $postgres {
             $($(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                super::$module::$test(super::fixture::postgres().await).await;
+                super::$module::$test(super::fixture::$postgres().await).await;
             })*)*
         }
     };
 }
 
 conformance! {
+    memory postgres:
     streams:
         appended_events_load_as_written
         loads_answer_in_the_order_asked
@@ -84,4 +86,12 @@ conformance! {
         dead_letters_block_their_keys
         handled_commands_are_remembered_per_consumer
         the_later_snapshot_stays;
+}
+
+conformance! {
+    chained_memory chained_postgres:
+    chain:
+        every_event_names_the_one_before
+        so_do_those_of_a_unit_of_work
+        writers_at_once_leave_whole_chains;
 }

@@ -6,6 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 pub mod log;
 pub mod mail;
 pub mod users;
@@ -81,6 +84,7 @@ impl Fixture {
             clock: clock::system(),
             partitions: PARTITIONS,
             lease: Duration::from_secs(10),
+            hash_chain: event_store::HashChain::Off,
             shutdown: CancellationToken::new(),
         }
     }
@@ -119,7 +123,7 @@ impl Fixture {
             by_partition.entry(partition_of(&record.key, PARTITIONS)).or_default().push(record);
         }
         let batch = by_partition.into_iter().map(|(n, records)| (TopicPartition::new(topic, n), records)).collect();
-        self.broker.publish(batch).await.unwrap();
+        self.broker.publish(LIVE.into(), batch).await.unwrap();
     }
 
     pub fn token(&self, user: UserId, role: Role) -> String {
@@ -265,7 +269,7 @@ impl Channel for Recording {
         self.kind
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
+    async fn send(&self, _: kernel::Live, notice: Notice<'_>) -> Result<(), Unsent> {
         let attempt = {
             let mut attempts = self.attempts.lock().unwrap();
             let attempts = attempts.entry(notice.id).or_default();

@@ -21,6 +21,9 @@ use web::auth::{Role, TokenSigner, TokenVerifier};
 
 use crate::catalogue;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 const PARTITIONS: i32 = 4;
 
 /// How long anything may take that takes milliseconds.
@@ -76,6 +79,7 @@ impl Instance {
             clock: event_store::clock::system(),
             partitions: PARTITIONS,
             lease: Duration::from_secs(10),
+            hash_chain: event_store::HashChain::Off,
             shutdown: shutdown.clone(),
         };
         let http = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -233,7 +237,7 @@ impl Shop {
         let value = message.to_json().unwrap().into();
         let record = Record { key: message.key(), headers, value, timestamp_ms: Utc::now().timestamp_millis() };
         let partition = TopicPartition::new(M::TOPIC, partition_of(&message.key(), PARTITIONS));
-        self.broker.publish(vec![(partition, vec![record])]).await.unwrap();
+        self.broker.publish(LIVE.into(), vec![(partition, vec![record])]).await.unwrap();
     }
 
     /// What was published of an order so far: types and data.

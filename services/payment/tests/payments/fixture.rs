@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use web::auth::{Role, TokenSigner, TokenVerifier};
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const PARTITIONS: i32 = 2;
 
@@ -89,6 +92,7 @@ impl World {
             clock: event_store::clock::system(),
             partitions: PARTITIONS,
             lease: Duration::from_secs(1),
+            hash_chain: event_store::HashChain::Off,
             shutdown: CancellationToken::new(),
         };
         (deps, Listeners { http }, url)
@@ -129,7 +133,7 @@ impl World {
             headers.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned().into())).collect();
         let record = Record { key: key.to_owned(), headers, value: data.to_vec().into(), timestamp_ms: 0 };
         let place = TopicPartition::new(topic, partition_of(key, PARTITIONS));
-        self.broker.publish(vec![(place, vec![record])]).await.unwrap();
+        self.broker.publish(LIVE.into(), vec![(place, vec![record])]).await.unwrap();
     }
 
     /// What was published about the order so far, duplicates left out.

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use web::auth::{Role, TokenSigner, TokenVerifier};
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 /// Enough for the slowest machine; what waits is woken long before.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const PARTITIONS: i32 = 2;
@@ -52,6 +55,7 @@ impl Running {
             clock: event_store::clock::system(),
             partitions: PARTITIONS,
             lease: Duration::from_secs(10),
+            hash_chain: event_store::HashChain::Off,
             shutdown: shutdown.clone(),
         };
         let bind = || TcpListener::bind("127.0.0.1:0");
@@ -207,7 +211,7 @@ impl Shop {
         let record =
             Record { key: key.to_owned(), headers, value: data.into(), timestamp_ms: Utc::now().timestamp_millis() };
         let to = TopicPartition::new(topic, partition_of(key, PARTITIONS));
-        self.broker.publish(vec![(to, vec![record])]).await.unwrap();
+        self.broker.publish(LIVE.into(), vec![(to, vec![record])]).await.unwrap();
     }
 
     /// All that the service has published about a product so far.

@@ -294,6 +294,7 @@ pub fn deps(database: &TestDatabase, broker: &MemoryBroker, shutdown: &Cancellat
         clock: event_store::clock::system(),
         partitions: PARTITIONS,
         lease: Duration::from_secs(10),
+        hash_chain: event_store::HashChain::Off,
         shutdown: shutdown.clone(),
     }
 }
