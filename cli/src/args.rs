@@ -2,6 +2,8 @@
 //! ([`crate::config`]) knows it by the flag's name.
 
 mod edge;
+mod evidence;
+mod examples;
 mod groups;
 mod kafka;
 mod look;
@@ -9,12 +11,17 @@ mod moment;
 mod mend;
 mod operate;
 mod payment;
+mod projection;
+mod replay;
 mod saga;
+mod schemas;
 mod shop;
+mod transfer;
 mod user;
 mod values;
 
 pub use edge::{EdgeArgs, Limit};
+pub use evidence::{AuditArgs, EvidenceArgs};
 pub use groups::{DatabaseArgs, PeerArgs, SecretArgs, ServerArgs};
 pub use kafka::{KafkaArgs, Mechanism};
 pub use look::{
@@ -30,8 +37,16 @@ pub use mend::{
 pub(crate) use operate::roles_of;
 pub use operate::{DoctorArgs, RestoreCheckArgs};
 pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
-pub use saga::{SagaActArgs, SagaCommand, SagaFilterArgs, SagaListArgs, SagaShowArgs};
+pub use projection::{
+    From, ProjectionCommand, ProjectionDropOldArgs, ProjectionListArgs, ProjectionRebuildArgs, ProjectionVerifyArgs,
+};
+pub use replay::{ReplayArgs, ReplayFrom, ReplayTo};
+pub use schemas::{SchemasCheckArgs, SchemasCommand, SchemasDiffArgs, SchemasListArgs, SchemasShowArgs, SchemasWriteArgs};
+pub use saga::{
+    SagaActArgs, SagaCommand, SagaFilterArgs, SagaGraphArgs, SagaListArgs, SagaRestartArgs, SagaShowArgs,
+};
 pub use shop::{ServeArgs, UpArgs};
+pub use transfer::{EventsCopyArgs, EventsExportArgs, EventsImportArgs};
 pub use user::{AccountArgs, CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
 use crate::bench::http::Scenario;
@@ -57,8 +72,8 @@ pub struct Args {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done · 1 failed · 2 command line or configuration not accepted · 3 checked, and something is violated ·
-4 could not check · 5 port or folder in use · 6 a named server is unavailable · 130 interrupted
+Exit codes: 0 done · 1 checked, and something is violated · 2 command line or configuration not accepted ·
+3 could not check · 4 failed · 5 port or folder in use · 6 a named server is unavailable · 130 interrupted
 Environment: RUST_LOG chooses what is logged; NO_COLOR turns colours off.";
 
 /// What applies to every command.
@@ -119,40 +134,53 @@ pub enum Command {
     /// Without DATABASE_URL or DB_HOST it runs a PostgreSQL of its own under the data folder: by the programs on this
     /// machine, else by a PostgreSQL 17 that is fetched once into the cache. Without KAFKA_BROKER, messages go through
     /// that PostgreSQL too. Ctrl-C stops it; the next start goes on where it was.
+    #[command(after_help = examples::UP)]
     Up(Box<UpArgs>),
     /// Run one service, or the orchestrator, as its own process.
+    #[command(after_help = examples::SERVE)]
     Serve(Box<ServeArgs>),
     /// Create the databases of all roles, or of some, and bring them up to date.
+    #[command(after_help = examples::MIGRATE)]
     Migrate(MigrateArgs),
     /// Ask a part on this machine whether it is ready: for a container's health check. Exits with 1 when it is not.
+    #[command(after_help = examples::HEALTH)]
     Health(HealthArgs),
     /// Place a mix of orders, follow each to its end, tell one order's story, and audit the shop.
     ///
     /// Uses the shop that runs, else starts one for the time.
+    #[command(after_help = examples::DEMO)]
     Demo(DemoArgs),
-    /// Check every promise against the live databases. Exits with 3 when one is broken, 4 when one could not be checked.
+    /// Check every promise against the live databases. Exits with 1 when one is broken, 3 when one could not be checked.
     Audit(AuditArgs),
     /// Look at a deployment: settings, rights, schemas, topics, lag, clocks, versions; says what to do about each. Exits with
-    /// 3 when something fails, 4 when something could not be checked.
+    /// 1 when something fails, 3 when something could not be checked.
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Box<DoctorArgs>),
     /// Check databases that were restored from a backup, and make them fit their server and the broker.
+    #[command(after_help = examples::RESTORE_CHECK)]
     RestoreCheck(Box<RestoreCheckArgs>),
     /// Measure; each benchmark but the canary runs the canary before and after itself.
     #[command(subcommand)]
     Bench(BenchCommand),
     /// Print a service's OpenAPI document, or write them all.
+    #[command(after_help = examples::OPENAPI)]
     Openapi(OpenapiArgs),
     /// List what is measured, or print the page that docs/metrics.md holds.
+    #[command(after_help = examples::METRICS)]
     Metrics(MetricsArgs),
-    /// Print the completions of a shell, for example: source <(sagashop completions bash).
+    /// Print the completions of a shell.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a folder.
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
     /// Look at the configuration: flags before the environment, before the file, before the defaults.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Look at the sagas, and mend them: alone, or many at once.
     #[command(subcommand)]
     Saga(SagaCommand),
-    /// Look at the events of the services' stores.
+    /// Look at the events of the services' stores, and take them elsewhere.
     #[command(subcommand)]
     Events(EventsCommand),
     /// Show an aggregate's events, its state at any time, and what each event changed.
@@ -166,6 +194,15 @@ pub enum Command {
     /// Show the shop as of any moment, from the services' events: orders by status, stock, money.
     #[command(after_help = look::STATE_HELP)]
     State(StateArgs),
+    /// Read history again: publish it for a consumer that is new, or make its decisions again and compare.
+    #[command(after_help = replay::REPLAY_HELP)]
+    Replay(Box<ReplayArgs>),
+    /// Look at the forms of all events, and check that a change breaks nobody.
+    #[command(subcommand)]
+    Schemas(SchemasCommand),
+    /// Look at the read models, make them anew while they serve, and compare them with their events.
+    #[command(subcommand)]
+    Projection(ProjectionCommand),
     /// Look at messages that could not be handled, correct them, have them handled again, or give them up.
     #[command(subcommand)]
     DeadLetters(DeadLettersCommand),
@@ -235,33 +272,28 @@ pub struct DemoArgs {
     pub up: UpArgs,
 }
 
-/// `sagashop audit`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct AuditArgs {
-    /// Where PostgreSQL is.
-    #[command(flatten)]
-    pub database: DatabaseArgs,
-    /// The other servers.
-    #[command(flatten)]
-    pub servers: ServerArgs,
-    /// Which payment provider's book the payments are compared with.
-    #[command(flatten)]
-    pub provider: ProviderArgs,
-}
-
 /// `sagashop bench …`.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// How fast this server is today: durable single-row commits and 100-row inserts, three seconds each.
+    #[command(after_help = examples::BENCH_CANARY)]
     Canary(BenchCanaryArgs),
     /// Orders over HTTP, from POST to confirmed as the client sees it.
+    #[command(after_help = examples::BENCH_ORDERS)]
     Orders(BenchOrdersArgs),
     /// Requests over HTTP on connections that stay open, with access tokens checked and rate limits on.
+    #[command(after_help = examples::BENCH_HTTP)]
     Http(BenchHttpArgs),
     /// Appends to the event store, beside stock postgres-es and a raw batched INSERT.
+    #[command(after_help = examples::BENCH_STORE)]
     Store(BenchStoreArgs),
-    /// Rebuilds of a projection.
+    /// The list of orders made anew from a million events, compared with them, and what traffic feels of it.
+    #[command(after_help = examples::BENCH_REBUILD)]
     Rebuild(BenchRebuildArgs),
+    /// Write orders into the order service's store of a shop that is for trying: to make read models anew from, and to
+    /// look for things in. The other services know nothing of them.
+    #[command(after_help = examples::BENCH_GENERATE)]
+    Generate(BenchGenerateArgs),
 }
 
 /// `sagashop bench canary`.
@@ -321,6 +353,9 @@ pub struct BenchStoreArgs {
     /// How long each run takes.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = values::duration)]
     pub duration: Duration,
+    /// Chain the events of ours by their hashes, as HASH_CHAIN does.
+    #[arg(long)]
+    pub hash_chain: bool,
     /// Where PostgreSQL is.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -330,8 +365,25 @@ pub struct BenchStoreArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct BenchRebuildArgs {
     /// How many events to rebuild from.
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub events: u64,
+    /// Workers that fill the table and compare it. Beside traffic, one does.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub parallel: u16,
+    /// Orders a second that are placed beside a rebuild.
+    #[arg(long, value_name = "R", default_value_t = 100.0, value_parser = values::rate)]
+    pub rate: f64,
+    /// Where PostgreSQL is.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+}
+
+/// `sagashop bench generate`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct BenchGenerateArgs {
+    /// How many orders.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub orders: u64,
     /// Where PostgreSQL is.
     #[command(flatten)]
     pub database: DatabaseArgs,
@@ -366,12 +418,22 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// `sagashop man`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ManArgs {
+    /// The folder for the pages of all commands; it is made if it is not there.
+    #[arg(long, value_name = "FOLDER")]
+    pub dir: Option<PathBuf>,
+}
+
 /// `sagashop config …`.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Show every setting of a command with its source, secrets masked.
+    #[command(after_help = examples::CONFIG_SHOW)]
     Show(ConfigArgs),
     /// Check the configuration as the command would at its start, without starting it.
+    #[command(after_help = examples::CONFIG_CHECK)]
     Check(ConfigArgs),
 }
 

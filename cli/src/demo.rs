@@ -73,8 +73,12 @@ async fn run(global: &GlobalArgs, args: &DemoArgs, client: &Client, board: &Arc<
 
 /// The one place where the demo has the promises checked.
 async fn audit_after(global: &GlobalArgs, up: &UpArgs) -> anyhow::Result<Code> {
-    let args =
-        AuditArgs { database: up.database.clone(), servers: up.servers.clone(), provider: up.payment.provider.clone() };
+    let args = AuditArgs {
+        database: up.database.clone(),
+        servers: up.servers.clone(),
+        provider: up.payment.provider.clone(),
+        ..AuditArgs::default()
+    };
     crate::audit::audit(global, &args).await
 }
 

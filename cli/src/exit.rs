@@ -9,10 +9,10 @@ use std::process::ExitCode;
 /// | code | meaning |
 /// |---|---|
 /// | 0 | done; for `audit`: everything was checked and nothing is violated |
-/// | 1 | failed |
+/// | 1 | checked, and something that must hold does not |
 /// | 2 | the command line or the configuration is not accepted |
-/// | 3 | checked, and something that must hold does not |
-/// | 4 | could not check: no verdict either way |
+/// | 3 | could not check: no verdict either way |
+/// | 4 | failed: what was named is not there, or it cannot be done |
 /// | 5 | in use: a port, or the data folder, belongs to another program |
 /// | 6 | unavailable: a server that was named does not answer, or refuses us |
 /// | 130 | interrupted |
@@ -21,14 +21,14 @@ use std::process::ExitCode;
 pub enum Code {
     /// Done.
     Done = 0,
-    /// Failed, for a reason that has no code of its own.
-    Failed = 1,
+    /// Something that must hold does not.
+    Violated = 1,
     /// The command line or the configuration is not accepted.
     Usage = 2,
-    /// Something that must hold does not.
-    Violated = 3,
     /// No verdict: part of what was to be checked could not be.
-    Unchecked = 4,
+    Unchecked = 3,
+    /// Failed, for a reason that has no code of its own.
+    Failed = 4,
     /// A port or the data folder belongs to another program.
     InUse = 5,
     /// A server that was named does not answer, or refuses us.

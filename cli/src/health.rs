@@ -48,7 +48,7 @@ pub async fn health(format: Format, args: &HealthArgs) -> anyhow::Result<Code> {
         lines.push(Line { part, port, ready, said });
     }
     output::rows(format, &lines)?;
-    Ok(if lines.iter().all(|line| line.ready) { Code::Done } else { Code::Failed })
+    Ok(if lines.iter().all(|line| line.ready) { Code::Done } else { Code::Violated })
 }
 
 /// The parts that take connections on their usual ports.
@@ -60,7 +60,7 @@ async fn listening() -> Result<Vec<(&'static str, u16)>, Failure> {
         }
     }
     if listening.is_empty() {
-        return Err(Failure::new(Code::Failed, "no part of the shop listens on its usual port here"));
+        return Err(Failure::new(Code::Violated, "no part of the shop listens on its usual port here"));
     }
     Ok(listening)
 }

@@ -33,6 +33,11 @@ pub async fn run(global: &GlobalArgs, command: &KeysCommand) -> anyhow::Result<C
         }
         KeysCommand::Retire(args) => {
             let pool = pool(global, &args.user).await?;
+            let key = find(&pool, &args.kid).await?;
+            if !args.act.agreed(&format!("Retire the key {}? What it signed is good no longer.", args.kid))? {
+                output::one(global.output, &key)?;
+                return Ok(Code::Done);
+            }
             signing_keys::retire(&pool, &args.kid, clock.as_ref()).await?;
             output::one(global.output, &find(&pool, &args.kid).await?)?;
         }

@@ -1,6 +1,7 @@
 //! `sagashop metrics`: what is measured, as the program itself declares it.
 
 use crate::args::MetricsArgs;
+use crate::audit::schedule;
 use crate::exit::Code;
 use crate::gateway;
 use crate::output::{self, Format, Row};
@@ -19,6 +20,7 @@ pub const SECTIONS: &[(&str, Families)] = &[
     ("Passwords", user_service::measures::FAMILIES),
     ("HTTP and gRPC", web::measures::FAMILIES),
     ("Gateway", gateway::measures::FAMILIES),
+    ("Audit", schedule::FAMILIES),
     ("Event store", event_store::measures::FAMILIES),
     ("Relay, consumers, projections, timers", runtime::measures::FAMILIES),
     ("Payment provider for trying out", psp_service::measures::FAMILIES),

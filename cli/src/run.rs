@@ -8,7 +8,7 @@ use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::postgres::Server;
 use crate::{
-    audit, bench, canary, demo, doctor, events, health, keys, mend, metrics, migrate, openapi, output, restore, saga,
+    audit, bench, canary, demo, doctor, events, health, keys, manual, mend, metrics, migrate, openapi, output, projection, replay, restore, saga, schemas,
     shop, state, stream, trace, users,
 };
 use clap::CommandFactory;
@@ -28,7 +28,7 @@ const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=war
 pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
     config::accept(&loaded.args)?;
     let Args { global, command } = loaded.args;
-    if global.output == Format::Mermaid && !matches!(command, Command::Trace(_) | Command::Saga(SagaCommand::Graph)) {
+    if global.output == Format::Mermaid && !matches!(command, Command::Trace(_) | Command::Saga(SagaCommand::Graph(_))) {
         return Err(Failure::new(Code::Usage, "--output mermaid is for trace and saga graph alone").into());
     }
     let _telemetry = telemetry(&global, &command)?;
@@ -49,6 +49,7 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
             output::text(&String::from_utf8_lossy(&script))?;
             Ok(Code::Done)
         }
+        Command::Man(args) => manual::man(&args),
         Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args, &loaded.settings),
         Command::Config(ConfigCommand::Check(args)) => config::check(&args, &loaded.settings),
         Command::Saga(command) => saga::run(&global, &command).await,
@@ -56,6 +57,9 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Stream(args) => stream::stream(&global, &args).await,
         Command::Trace(args) => trace::trace(&global, &args).await,
         Command::State(args) => state::state(&global, &args).await,
+        Command::Replay(args) => replay::replay(&global, &args).await,
+        Command::Schemas(command) => schemas::run(&global, &command),
+        Command::Projection(command) => projection::run(&global, &command).await,
         Command::DeadLetters(command) => mend::letters::run(&global, &command).await,
         Command::Ops(command) => mend::ops::run(&global, &command).await,
         Command::Offsets(command) => mend::offsets::run(&global, &command).await,
@@ -68,6 +72,7 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Bench(BenchCommand::Http(args)) => bench::http::http(&global, &args).await,
         Command::Bench(BenchCommand::Store(args)) => bench::store::store(&global, &args).await,
         Command::Bench(BenchCommand::Rebuild(args)) => bench::rebuild::rebuild(&global, &args).await,
+        Command::Bench(BenchCommand::Generate(args)) => bench::rebuild::generate(&global, &args).await,
         Command::Demo(args) => demo::demo(&global, &args).await,
         Command::Audit(args) => audit::audit(&global, &args).await,
         Command::Doctor(args) => doctor::doctor(&global, &args).await,

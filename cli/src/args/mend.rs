@@ -1,6 +1,6 @@
 //! The flags of what operators mend with.
 
-use super::DatabaseArgs;
+use super::{DatabaseArgs, examples};
 use crate::ports::Role;
 use clap::{ArgGroup, Subcommand};
 use std::path::PathBuf;
@@ -196,6 +196,7 @@ pub struct OpsLogArgs {
 #[derive(Debug, Subcommand)]
 pub enum OffsetsCommand {
     /// List where consumers stand, and how far behind the topics' ends.
+    #[command(after_help = examples::OFFSETS_LIST)]
     List(OffsetsListArgs),
     /// Have a consumer go on elsewhere. Its service must be stopped.
     #[command(
@@ -245,9 +246,11 @@ pub struct OffsetsSetArgs {
 /// `sagashop relay …`.
 #[derive(Debug, Subcommand)]
 pub enum RelayCommand {
-    /// Whether anything is not published. Exits with 3 when something waits for longer than it should.
+    /// Whether anything is not published. Exits with 1 when something waits for longer than it should.
+    #[command(after_help = examples::RELAY_STATUS)]
     Status(RelayStatusArgs),
     /// List the events that are not published yet, the oldest first.
+    #[command(after_help = examples::RELAY_PENDING)]
     Pending(RelayPendingArgs),
     /// Publish again from an earlier event on. Its service must be stopped; consumers know what they have handled.
     #[command(
@@ -305,6 +308,7 @@ pub struct RelayRewindArgs {
 #[derive(Debug, Subcommand)]
 pub enum IdempotencyCommand {
     /// Show what a key's request was answered, in whichever service.
+    #[command(after_help = examples::IDEMPOTENCY_SHOW)]
     Show(IdempotencyShowArgs),
 }
 

@@ -1,6 +1,6 @@
 //! The flags of what runs for long: the whole shop, or one part of it.
 
-use super::{AccountArgs, DatabaseArgs, EdgeArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs, values};
+use super::{AccountArgs, DatabaseArgs, EdgeArgs, EvidenceArgs, PaymentArgs, PeerArgs, SecretArgs, ServerArgs, values};
 use crate::ports::Part;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -32,6 +32,9 @@ pub struct UpArgs {
     /// What must be kept from others.
     #[command(flatten)]
     pub secrets: SecretArgs,
+    /// What proves that nothing was changed.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// The servers' limits and manners.
     #[command(flatten)]
     pub edge: EdgeArgs,
@@ -93,6 +96,9 @@ pub struct ServeArgs {
     /// What must be kept from others.
     #[command(flatten)]
     pub secrets: SecretArgs,
+    /// What proves that nothing was changed.
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
     /// The servers' limits and manners.
     #[command(flatten)]
     pub edge: EdgeArgs,

@@ -1,6 +1,6 @@
 //! The flags of what operators do for the user service.
 
-use super::{DatabaseArgs, SecretArgs, values};
+use super::{ActArgs, DatabaseArgs, SecretArgs, examples, values};
 use clap::Subcommand;
 use std::time::Duration;
 
@@ -26,10 +26,13 @@ pub struct AccountArgs {
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
     /// List the keys that access tokens are signed with, the youngest first.
+    #[command(after_help = examples::KEYS_LIST)]
     List(KeysArgs),
     /// Make a new key that signs from now on; what the one before it signed stays good until it is retired.
+    #[command(after_help = examples::KEYS_ROTATE)]
     Rotate(KeysArgs),
     /// Retire a key that does not sign any more: its tokens are good no longer.
+    #[command(after_help = examples::KEYS_RETIRE)]
     Retire(KeysRetireArgs),
 }
 
@@ -46,6 +49,9 @@ pub struct KeysArgs {
 pub struct KeysRetireArgs {
     /// The key's id, as `keys list` shows it.
     pub kid: String,
+    /// Who does it, and why.
+    #[command(flatten)]
+    pub act: ActArgs,
     /// The user service's database.
     #[command(flatten)]
     pub user: UserDatabaseArgs,
@@ -56,6 +62,7 @@ pub struct KeysRetireArgs {
 pub enum UsersCommand {
     /// Make an administrator's account. Its password is asked for, or read from standard input; never an argument,
     /// because everybody on the machine can see those.
+    #[command(after_help = examples::CREATE_ADMIN)]
     CreateAdmin(CreateAdminArgs),
 }
 

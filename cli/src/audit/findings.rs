@@ -1,19 +1,20 @@
 //! What one service's store tells.
 
+use super::answers;
 use super::messages::Messages;
 use super::report::Tally;
+use super::since::Mark;
 use super::snapshot::Snapshot;
 use super::topics::Bounds;
 use crate::ports::Role;
 use broker::TopicPartition;
 use event_schemas::topics;
 use event_store::Cursor;
-use runtime::Publish;
-use runtime::relay::FOLLOWER;
 
 /// The checks that stores can answer by themselves.
 #[derive(Default)]
 pub(super) struct Checks {
+    pub(super) acknowledged: Tally,
     pub(super) contiguous: Tally,
     pub(super) readable: Tally,
     pub(super) projections: Tally,
@@ -30,10 +31,11 @@ pub(super) struct Checks {
 
 impl Checks {
     /// Nothing could be checked of a role whose database cannot be read.
-    fn unchecked(role: Role, reason: &str) -> Self {
+    pub(super) fn unchecked(role: Role, reason: &str) -> Self {
         let unknown = || Tally::unchecked(reason);
         let of = |concerned: Role| if role == concerned { unknown() } else { Tally::default() };
         Self {
+            acknowledged: of(Role::Order),
             contiguous: unknown(),
             readable: unknown(),
             projections: unknown(),
@@ -50,6 +52,7 @@ impl Checks {
     }
 
     pub(super) fn merge(&mut self, other: Self) {
+        self.acknowledged.merge(other.acknowledged);
         self.contiguous.merge(other.contiguous);
         self.readable.merge(other.readable);
         self.projections.merge(other.projections);
@@ -65,42 +68,37 @@ impl Checks {
     }
 }
 
-/// What one service's store tells: its own checks, and what is to be compared with others.
+/// What one service's store tells, or some of its streams do.
 pub(super) struct Findings {
     pub(super) checks: Checks,
     pub(super) messages: Messages,
-    progress: Vec<Progress>,
+    pub(super) standing: Vec<Standing>,
 }
 
 /// How far a consumer has come in a partition.
-pub(super) struct Progress {
-    consumer: String,
-    place: TopicPartition,
-    next_offset: i64,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) consumer: String,
+    pub(super) place: TopicPartition,
+    pub(super) epoch: i64,
+    pub(super) next_offset: i64,
 }
 
 impl Findings {
-    /// Begins with what needs no walk through the streams.
-    pub(super) async fn begin(
-        snapshot: &mut Snapshot,
-        role: Role,
-        publisher: Option<Box<dyn Publish>>,
-        partitions: u16,
-    ) -> anyhow::Result<Self> {
-        let relay = snapshot.checkpoint(FOLLOWER).await?;
-        let messages = Messages::new(publisher, relay, partitions);
-        let mut findings = Self { checks: Checks::default(), messages, progress: Vec::new() };
-        findings.checks.contiguous = contiguous(snapshot, role).await?;
-        findings.checks.dead_letters = dead_letters(snapshot, role).await?;
-        findings.followers(snapshot, role).await?;
-        findings.consumers(snapshot, role).await?;
-        Ok(findings)
+    /// Nothing so far.
+    pub(super) fn new(messages: Messages) -> Self {
+        Self { checks: Checks::default(), messages, standing: Vec::new() }
     }
 
-    /// Those of a role whose database cannot be read.
-    pub(super) fn unreadable(role: Role, reason: &str) -> Self {
-        let messages = Messages::new(None, Cursor::default(), 1);
-        Self { checks: Checks::unchecked(role, reason), messages, progress: Vec::new() }
+    /// What needs no walk through the streams; those of `walked` kinds are walked through.
+    pub(super) async fn look(&mut self, snapshot: &mut Snapshot, role: Role, walked: &[&str]) -> anyhow::Result<()> {
+        self.checks.contiguous.merge(contiguous(snapshot, role, walked).await?);
+        self.checks.dead_letters.merge(dead_letters(snapshot, role).await?);
+        if role == Role::Order {
+            self.checks.acknowledged.merge(answers::of_orders(snapshot).await?);
+        }
+        self.followers(snapshot, role).await?;
+        self.consumers(snapshot, role).await
     }
 
     /// Whoever follows the event table stands where there are events.
@@ -138,7 +136,38 @@ impl Findings {
             }
             // Who relays or sweeps is settled by leases on places that are no topics.
             if topics::ALL.contains(&topic.as_str()) {
-                self.progress.push(Progress { consumer, place: TopicPartition::new(topic, partition), next_offset });
+                let place = TopicPartition::new(topic, partition);
+                self.standing.push(Standing { consumer, place, epoch, next_offset });
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody stands before the place where it stood at the mark.
+    pub(super) async fn only_forward(
+        &mut self,
+        snapshot: &mut Snapshot,
+        role: Role,
+        mark: &Mark,
+        since: Cursor,
+    ) -> anyhow::Result<()> {
+        let moved: Vec<(String, String)> = sqlx::query_as(
+            "SELECT o.payload -> 'target' ->> 'consumer',
+                    concat(o.payload -> 'target' ->> 'topic', '/', o.payload -> 'target' ->> 'partition')
+               FROM events o
+              WHERE o.aggregate_type = $1 AND o.event_type = 'offset_set'
+                AND (o.transaction_id, o.position) > ($2::text::xid8, $3)
+                AND o.payload -> 'target' ->> 'consumer' IS NOT NULL",
+        )
+        .bind(event_store::OPERATION)
+        .bind(since.transaction_id.to_string())
+        .bind(since.position)
+        .fetch_all(snapshot.connection())
+        .await?;
+        for standing in &self.standing {
+            if let Some(how) = mark.fallen(role, standing, &moved) {
+                let Standing { consumer, place, .. } = standing;
+                self.checks.offsets.violated(|| format!("{}: {consumer} {place}: {how}", role.title()));
             }
         }
         Ok(())
@@ -153,7 +182,7 @@ impl Findings {
                 return;
             }
         };
-        for Progress { consumer, place, next_offset } in &self.progress {
+        for Standing { consumer, place, next_offset, .. } in &self.standing {
             let (first, end) = bounds.get(place).copied().unwrap_or_default();
             if !(first..=end).contains(next_offset) {
                 self.checks.offsets.violated(|| {
@@ -164,28 +193,30 @@ impl Findings {
     }
 }
 
-/// Every stream of the store is 1..n.
-async fn contiguous(snapshot: &mut Snapshot, role: Role) -> anyhow::Result<Tally> {
-    let (streams, broken, named): (i64, i64, Vec<String>) = sqlx::query_as(
-        "WITH numbered AS (
-            SELECT aggregate_type, aggregate_id, sequence,
-                   row_number() OVER (PARTITION BY aggregate_type, aggregate_id ORDER BY sequence) AS number
-              FROM events
-         ), streams AS (
-            SELECT aggregate_type, aggregate_id, max(sequence) AS last, count(*) AS events,
-                   bool_or(sequence <> number) AS is_broken
-              FROM numbered GROUP BY aggregate_type, aggregate_id
-         )
-         SELECT count(*), count(*) FILTER (WHERE is_broken),
-                ARRAY(SELECT aggregate_type || ' ' || aggregate_id || ': ' || events || ' events, the last is ' || last
-                        FROM streams WHERE is_broken ORDER BY aggregate_type, aggregate_id LIMIT 20)
-           FROM streams",
-    )
-    .fetch_one(snapshot.connection())
-    .await?;
+/// Every stream of a kind that is not walked through is 1..n.
+async fn contiguous(snapshot: &mut Snapshot, role: Role, walked: &[&str]) -> anyhow::Result<Tally> {
+    let kinds = snapshot.kinds().await?;
     let mut tally = Tally::default();
-    tally.checked(u64::try_from(streams)?);
-    tally.violated_by(u64::try_from(broken)?, named.into_iter().map(|what| format!("{}: {what}", role.title())));
+    for kind in kinds.into_iter().filter(|kind| !walked.contains(&kind.as_str())) {
+        let (streams, broken, named): (i64, i64, Vec<String>) = sqlx::query_as(
+            "WITH numbered AS (
+                SELECT aggregate_id, sequence, row_number() OVER (PARTITION BY aggregate_id ORDER BY sequence) AS number
+                  FROM events WHERE aggregate_type = $1
+             ), streams AS (
+                SELECT aggregate_id, max(sequence) AS last, count(*) AS events, bool_or(sequence <> number) AS is_broken
+                  FROM numbered GROUP BY aggregate_id
+             )
+             SELECT count(*), count(*) FILTER (WHERE is_broken),
+                    ARRAY(SELECT $1 || ' ' || aggregate_id || ': ' || events || ' events, the last is ' || last
+                            FROM streams WHERE is_broken ORDER BY aggregate_id LIMIT 20)
+               FROM streams",
+        )
+        .bind(&kind)
+        .fetch_one(snapshot.connection())
+        .await?;
+        tally.checked(u64::try_from(streams)?);
+        tally.violated_by(u64::try_from(broken)?, named.into_iter().map(|what| format!("{}: {what}", role.title())));
+    }
     Ok(tally)
 }
 

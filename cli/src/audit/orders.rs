@@ -4,8 +4,10 @@
 //! answers, so what the others show afterwards is final, unless the saga has moved on since. Whatever looks wrong is
 //! therefore looked at again: it is a violation if the saga has not moved.
 
+use super::facts::{Facts, Part};
 use super::report::Tally;
 use super::snapshot::connect;
+use super::spill::PARTS;
 use super::subjects::{OrderFacts, PaymentFacts, SagaFacts, Share};
 use crate::ports::Role;
 use crate::postgres::Server;
@@ -27,14 +29,17 @@ const BEGINS_WITHIN: TimeDelta = TimeDelta::minutes(5);
 const MOVES_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// What the four stores say of orders, by order; nothing of a store that could not be read.
-pub(super) struct Books {
+/// More that looks wrong is not looked at again.
+const SUSPECTS_MAX: usize = 100_000;
+
+/// The books of all stores, or why some of them could not be read.
+pub(super) struct Books<'a> {
     /// When the sagas were looked at.
     pub(super) at: Option<DateTime<Utc>>,
-    pub(super) sagas: Option<HashMap<Uuid, SagaFacts>>,
-    pub(super) orders: Option<HashMap<Uuid, OrderFacts>>,
-    pub(super) payments: Option<HashMap<Uuid, PaymentFacts>>,
-    pub(super) shares: Option<HashMap<Uuid, Vec<Share>>>,
+    pub(super) facts: &'a Facts,
+    /// Whose store could be read.
+    pub(super) read: &'a [Role],
+    pub(super) unread: &'a str,
 }
 
 /// The checks across services.
@@ -43,12 +48,13 @@ pub(super) struct Crossed {
     pub(super) ends: Tally,
     pub(super) money: Tally,
     pub(super) stock: Tally,
+    pub(super) charged_once: Tally,
 }
 
 impl Crossed {
     fn unchecked(reason: &str) -> Self {
         let tally = || Tally::unchecked(reason);
-        Self { ends: tally(), money: tally(), stock: tally() }
+        Self { ends: tally(), money: tally(), stock: tally(), charged_once: Tally::default() }
     }
 
     fn of(&mut self, what: What) -> &mut Tally {
@@ -72,48 +78,119 @@ struct Suspect {
     order: Uuid,
     what: What,
     how: String,
+    /// The saga's last event.
+    sequence: u64,
 }
 
-/// Compares the books.
-pub(super) async fn compare(server: &Server, books: &Books, unread: &str) -> Crossed {
-    let (Some(at), Some(sagas), Some(orders)) = (books.at, &books.sagas, &books.orders) else {
-        return Crossed::unchecked(unread);
+impl Suspect {
+    fn new(order: Uuid, what: What, how: String) -> Self {
+        Self { order, what, how, sequence: 0 }
+    }
+}
+
+/// Compares the books, a part of the orders after the other.
+pub(super) async fn compare(server: &Server, books: &Books<'_>) -> Crossed {
+    let has = |role| books.read.contains(&role);
+    let (Some(at), true, true) = (books.at, has(Role::Orchestrator), has(Role::Order)) else {
+        return Crossed::unchecked(books.unread);
     };
-    let mut crossed = Crossed::default();
-    let mut suspects = ends(at, sagas, orders);
-    crossed.ends.checked(orders.len() as u64);
-    let settled = Settled::of(sagas, orders);
-    match &books.payments {
-        Some(payments) => suspects.extend(settled.money(payments)),
-        None => crossed.money.could_not(unread),
+    let mut comparison = Comparison::default();
+    for number in 0..PARTS {
+        match books.facts.part(number) {
+            Ok(part) => comparison.part(at, &part, has(Role::Payment), has(Role::Product)),
+            Err(error) => return Crossed::unchecked(&format!("{error:#}")),
+        }
     }
-    match &books.shares {
-        Some(shares) => suspects.extend(settled.stock(sagas, shares)),
-        None => crossed.stock.could_not(unread),
+    if !has(Role::Payment) {
+        comparison.crossed.money.could_not(books.unread);
     }
-    let moved = match moved(server, sagas, &suspects).await {
-        Ok(moved) => moved,
-        Err(error) => return Crossed::unchecked(&format!("{error:#}")),
-    };
-    for Suspect { order, what, how } in suspects.into_iter().filter(|suspect| !moved.contains(&suspect.order)) {
-        crossed.of(what).violated(|| format!("order {order}: {how}"));
+    if !has(Role::Product) {
+        comparison.crossed.stock.could_not(books.unread);
     }
-    let over = settled.0.len() as u64;
-    crossed.money.checked(over);
-    crossed.stock.checked(over);
-    let open = sagas.values().filter(|saga| !saga.state.is_over()).count();
-    let stuck = sagas.values().filter(|saga| saga.state == State::Stuck).count();
-    crossed.ends.note(format!("{over} are over, {open} sagas are open, {stuck} of them stuck"));
-    if let Some(payments) = &books.payments {
-        settled.totals(payments, &moved, &mut crossed.money);
+    match comparison.finish(server).await {
+        Ok(crossed) => crossed,
+        Err(error) => Crossed::unchecked(&format!("{error:#}")),
     }
-    crossed
+}
+
+/// What was compared so far.
+#[derive(Default)]
+struct Comparison {
+    crossed: Crossed,
+    suspects: Vec<Suspect>,
+    /// By currency, of the orders that are over and not suspect.
+    totals: BTreeMap<Currency, Totals>,
+    /// The same of those that are suspect, by order.
+    doubtful: HashMap<Uuid, (Currency, Totals)>,
+    over: u64,
+    open: usize,
+    stuck: usize,
+}
+
+impl Comparison {
+    fn part(&mut self, at: DateTime<Utc>, part: &Part, has_money: bool, has_stock: bool) {
+        let mut suspects = ends(at, &part.sagas, &part.orders);
+        self.crossed.ends.checked(part.orders.len() as u64);
+        let settled = Settled::of(&part.sagas, &part.orders);
+        if has_money {
+            suspects.extend(settled.money(&part.payments));
+            for (order, first, second) in &part.paid_twice {
+                self.crossed.charged_once.violated(|| format!("order {order}: has payments {first} and {second}"));
+            }
+        }
+        if has_stock {
+            suspects.extend(settled.stock(&part.sagas, &part.shares));
+        }
+        if has_money {
+            let orders: HashSet<Uuid> = suspects.iter().map(|suspect| suspect.order).collect();
+            settled.totals(&part.payments, |id, currency, totals| {
+                if orders.contains(&id) {
+                    self.doubtful.insert(id, (currency, totals));
+                } else {
+                    self.totals.entry(currency).or_default().add(totals);
+                }
+            });
+        }
+        self.over += settled.0.len() as u64;
+        self.open += part.sagas.values().filter(|saga| !saga.state.is_over()).count();
+        self.stuck += part.sagas.values().filter(|saga| saga.state == State::Stuck).count();
+        for suspect in suspects {
+            if self.suspects.len() < SUSPECTS_MAX {
+                self.suspects.push(Suspect {
+                    sequence: part.sagas.get(&suspect.order).map_or(0, |saga| saga.sequence),
+                    ..suspect
+                });
+            } else {
+                // So many orders do not just move.
+                let Suspect { order, what, how, .. } = suspect;
+                self.crossed.of(what).violated(|| format!("order {order}: {how}"));
+            }
+        }
+    }
+
+    async fn finish(mut self, server: &Server) -> anyhow::Result<Crossed> {
+        let moved = moved(server, &self.suspects).await?;
+        for Suspect { order, what, how, .. } in self.suspects.into_iter().filter(|s| !moved.contains(&s.order)) {
+            self.crossed.of(what).violated(|| format!("order {order}: {how}"));
+        }
+        for (order, (currency, totals)) in self.doubtful {
+            if !moved.contains(&order) {
+                self.totals.entry(currency).or_default().add(totals);
+            }
+        }
+        let Self { mut crossed, totals, over, open, stuck, .. } = self;
+        crossed.money.checked(over);
+        crossed.stock.checked(over);
+        crossed.ends.note(format!("{over} are over, {open} sagas are open, {stuck} of them stuck"));
+        told(totals, &mut crossed.money);
+        Ok(crossed)
+    }
 }
 
 /// Every order ends, in time and in one way.
 fn ends(at: DateTime<Utc>, sagas: &HashMap<Uuid, SagaFacts>, orders: &HashMap<Uuid, OrderFacts>) -> Vec<Suspect> {
     let mut suspects = Vec::new();
-    let mut suspect = |order: Uuid, how: String| suspects.push(Suspect { order, what: What::Ends, how });
+    let mut suspect = |order: Uuid, how: String| suspects.push(Suspect::new(order, What::Ends, how));
     for (id, order) in orders {
         let status = order.status.as_str();
         if order.was_both {
@@ -175,7 +252,7 @@ impl<'a> Settled<'a> {
                 order.status.as_str(),
                 skipped(saga)
             );
-            suspects.push(Suspect { order: *id, what: What::Money, how });
+            suspects.push(Suspect::new(*id, What::Money, how));
         }
         suspects
     }
@@ -183,7 +260,7 @@ impl<'a> Settled<'a> {
     /// A confirmed order has bought its lines; nothing is held for an order that is over.
     fn stock(&self, sagas: &HashMap<Uuid, SagaFacts>, shares: &HashMap<Uuid, Vec<Share>>) -> Vec<Suspect> {
         let mut suspects = Vec::new();
-        let mut suspect = |order: Uuid, how: String| suspects.push(Suspect { order, what: What::Stock, how });
+        let mut suspect = |order: Uuid, how: String| suspects.push(Suspect::new(order, What::Stock, how));
         for (id, saga, order) in &self.0 {
             let bought: BTreeMap<Uuid, i64> = match order.status {
                 OrderStatus::Confirmed => order.lines.iter().copied().collect(),
@@ -214,37 +291,46 @@ impl<'a> Settled<'a> {
         suspects
     }
 
-    /// The same over all orders, and over all payments whosever they are.
-    fn totals(&self, payments: &HashMap<Uuid, PaymentFacts>, moved: &HashSet<Uuid>, tally: &mut Tally) {
-        let mut totals: BTreeMap<Currency, Totals> = BTreeMap::new();
-        for (id, _, order) in self.0.iter().filter(|(id, ..)| !moved.contains(id)) {
+    /// What is due for each order, and what moved.
+    fn totals(&self, payments: &HashMap<Uuid, PaymentFacts>, mut with: impl FnMut(Uuid, Currency, Totals)) {
+        for (id, _, order) in &self.0 {
             let due = due(order);
-            let total = totals.entry(due.currency).or_default();
             let (net, ledger) = moved_money(payments.get(id), due.currency);
-            total.due += i128::from(due.minor);
-            total.net += i128::from(net.minor);
-            total.ledger += i128::from(ledger.minor);
-        }
-        for (currency, Totals { due, net, ledger }) in totals {
-            let money = |minor: i128| Money::new(i64::try_from(minor).unwrap_or(i64::MAX), currency).to_string();
-            tally.checked(1);
-            if (net, ledger) != (due, due) {
-                tally.violated(|| {
-                    let (due, net, ledger) = (money(due), money(net), money(ledger));
-                    format!("in total: captured − refunded is {net}, in the provider's book {ledger}, and {due} is due")
-                });
-            } else {
-                tally.note(format!("captured − refunded = confirmed = {} in total", money(due)));
-            }
+            let totals = [due, net, ledger].map(|money| i128::from(money.minor));
+            with(*id, due.currency, Totals { due: totals[0], net: totals[1], ledger: totals[2] });
         }
     }
 }
 
-#[derive(Default)]
+/// The same over all orders.
+fn told(totals: BTreeMap<Currency, Totals>, tally: &mut Tally) {
+    for (currency, Totals { due, net, ledger }) in totals {
+        let money = |minor: i128| Money::new(i64::try_from(minor).unwrap_or(i64::MAX), currency).to_string();
+        tally.checked(1);
+        if (net, ledger) != (due, due) {
+            tally.violated(|| {
+                let (due, net, ledger) = (money(due), money(net), money(ledger));
+                format!("in total: captured − refunded is {net}, in the provider's book {ledger}, and {due} is due")
+            });
+        } else {
+            tally.note(format!("captured − refunded = confirmed = {} in total", money(due)));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default)]
 struct Totals {
     due: i128,
     net: i128,
     ledger: i128,
+}
+
+impl Totals {
+    fn add(&mut self, other: Self) {
+        self.due += other.due;
+        self.net += other.net;
+        self.ledger += other.ledger;
+    }
 }
 
 fn due(order: &OrderFacts) -> Money {
@@ -269,12 +355,8 @@ fn skipped(saga: &SagaFacts) -> &'static str {
 }
 
 /// Those of the suspects whose saga has gone on since it was looked at.
-async fn moved(
-    server: &Server,
-    sagas: &HashMap<Uuid, SagaFacts>,
-    suspects: &[Suspect],
-) -> anyhow::Result<HashSet<Uuid>> {
-    let mut still: HashSet<Uuid> = suspects.iter().map(|suspect| suspect.order).collect();
+async fn moved(server: &Server, suspects: &[Suspect]) -> anyhow::Result<HashSet<Uuid>> {
+    let mut still: HashMap<Uuid, u64> = suspects.iter().map(|suspect| (suspect.order, suspect.sequence)).collect();
     let mut moved = HashSet::new();
     if still.is_empty() {
         return Ok(moved);
@@ -282,14 +364,14 @@ async fn moved(
     let mut connection = connect(server, Role::Orchestrator.database()).await?;
     let deadline = Instant::now() + MOVES_WITHIN;
     loop {
-        let ids: Vec<String> = still.iter().map(Uuid::to_string).collect();
+        let ids: Vec<String> = still.keys().map(Uuid::to_string).collect();
         let query = "SELECT aggregate_id, max(sequence) FROM events
                       WHERE aggregate_type = $1 AND aggregate_id = ANY($2) GROUP BY aggregate_id";
         let now: Vec<(String, i64)> =
             sqlx::query_as(query).bind(OrderFulfilment::TYPE).bind(&ids).fetch_all(&mut connection).await?;
         for (id, sequence) in now {
             let id: Uuid = id.parse()?;
-            let then = sagas.get(&id).map_or(0, |saga| saga.sequence);
+            let then = still.get(&id).copied().unwrap_or(u64::MAX);
             if u64::try_from(sequence)? > then {
                 still.remove(&id);
                 moved.insert(id);

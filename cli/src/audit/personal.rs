@@ -4,12 +4,21 @@
 
 use super::report::Tally;
 use super::snapshot::{Snapshot, connect};
+use super::stores::Store;
 use crate::ports::Role;
 use crate::postgres::Server;
 use crate::shop::{BROKER_DATABASE, databases};
+use chrono::{DateTime, Utc};
 use domain::user::Sealed;
+use event_store::Cursor;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use sqlx::{Connection, PgConnection};
+use std::sync::Arc;
 use uuid::Uuid;
+
+/// Clocks of those who publish differ by less.
+const CLOCKS_MAX_MS: i64 = 60_000;
 
 /// As PostgreSQL's expressions have it.
 const ADDRESS: &str = r"[[:alnum:]._%+-]+@[[:alnum:]-]+(\.[[:alnum:]-]+)*\.[[:alpha:]]{2,}";
@@ -40,16 +49,52 @@ pub(super) async fn with_key(snapshot: &mut Snapshot) -> anyhow::Result<Vec<Uuid
     Ok(sqlx::query_scalar("SELECT user_id FROM person_keys").fetch_all(snapshot.connection()).await?)
 }
 
-/// Looks through all databases of the shop, the topic log among them, where there is one.
-pub(super) async fn search(server: &Server) -> Tally {
-    let mut tally = Tally::default();
+/// Looks through all databases of the shop, the topic log among them, where there is one. Of what only grows, only what
+/// came after a store's mark is looked through where `since` is given: when the first of it was recorded.
+pub(super) async fn search(server: &Server, stores: &[Arc<Store>], since: Option<Option<DateTime<Utc>>>) -> Tally {
     let topics = has_database(server, BROKER_DATABASE).await.then_some(BROKER_DATABASE);
-    for database in databases().map(|(_, database)| database).chain(topics) {
-        if let Err(error) = search_database(server, database, &mut tally).await {
-            tally.could_not(format!("{database}: {error:#}"));
+    let searches: FuturesUnordered<_> = databases()
+        .map(|(role, database)| (Some(role), database))
+        .chain(topics.map(|database| (None, database)))
+        .map(async |(role, database)| {
+            let mut tally = Tally::default();
+            let store = stores.iter().find(|store| Some(store.moment.role) == role);
+            let narrowed = since.map(|at| Narrowed { events: store.map(|store| store.since), at });
+            if let Err(error) = search_database(server, database, narrowed, &mut tally).await {
+                tally.could_not(format!("{database}: {error:#}"));
+            }
+            tally
+        })
+        .collect();
+    searches
+        .fold(Tally::default(), async |mut all, tally| {
+            all.merge(tally);
+            all
+        })
+        .await
+}
+
+/// What is looked through of tables that only grow.
+#[derive(Clone, Copy)]
+struct Narrowed {
+    events: Option<Cursor>,
+    at: Option<DateTime<Utc>>,
+}
+
+impl Narrowed {
+    /// The condition for a table's rows, of numbers alone.
+    fn condition(self, table: &str) -> String {
+        match (table, self.events) {
+            ("public.events", Some(Cursor { transaction_id, position })) => {
+                format!("WHERE (transaction_id, position) > ('{transaction_id}'::xid8, {position})")
+            }
+            ("public.topic_records", _) => {
+                let since = self.at.map_or(i64::MAX, |at| at.timestamp_millis().saturating_sub(CLOCKS_MAX_MS));
+                format!("WHERE timestamp_ms >= {since}")
+            }
+            _ => String::new(),
         }
     }
-    tally
 }
 
 /// Where Kafka keeps the topics there is no log.
@@ -63,7 +108,12 @@ async fn has_database(server: &Server, name: &str) -> bool {
     found.is_ok_and(|found| found.is_some())
 }
 
-async fn search_database(server: &Server, database: &str, tally: &mut Tally) -> anyhow::Result<()> {
+async fn search_database(
+    server: &Server,
+    database: &str,
+    narrowed: Option<Narrowed>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     let mut connection = connect(server, database).await?;
     // A table's columns as one text; bytes as far as they are ASCII. Partitions are seen in their tables.
     let tables: Vec<(String, String)> = sqlx::query_as(
@@ -79,7 +129,8 @@ async fn search_database(server: &Server, database: &str, tally: &mut Tally) -> 
     .fetch_all(&mut connection)
     .await?;
     for (table, columns) in tables {
-        let (rows, found) = search_table(&mut connection, &table, &columns).await?;
+        let condition = narrowed.map(|narrowed| narrowed.condition(&table)).unwrap_or_default();
+        let (rows, found) = search_table(&mut connection, &table, &columns, &condition).await?;
         tally.checked(u64::try_from(rows)?);
         let found = u64::try_from(found)?;
         tally.violated_by(
@@ -108,11 +159,16 @@ async fn search_answers(connection: &mut PgConnection, tally: &mut Tally) -> any
 }
 
 /// How many rows there are, and how many of them hold an address.
-async fn search_table(connection: &mut PgConnection, table: &str, columns: &str) -> anyhow::Result<(i64, i64)> {
+async fn search_table(
+    connection: &mut PgConnection,
+    table: &str,
+    columns: &str,
+    condition: &str,
+) -> anyhow::Result<(i64, i64)> {
     // The sign alone is found fast; few rows have it.
     let query = format!(
         "SELECT count(*), count(*) FILTER (WHERE text LIKE '%@%' AND text ~ $1)
-           FROM (SELECT concat_ws(' ', {columns}) AS text FROM {table}) AS rows"
+           FROM (SELECT concat_ws(' ', {columns}) AS text FROM {table} {condition}) AS rows"
     );
     Ok(sqlx::query_as(&query).bind(ADDRESS).fetch_one(connection).await?)
 }

@@ -11,7 +11,7 @@ mod webhook;
 
 pub(super) use notification::Notifications;
 pub(super) use order::{OrderFacts, Orders};
-pub(super) use payment::{PaymentFacts, Payments};
+pub(super) use payment::{Book, PaymentFacts, Payments};
 pub(super) use product::Products;
 pub(super) use saga::{SagaFacts, Sagas};
 pub(super) use stock::{Share, Stocks};

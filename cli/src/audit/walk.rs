@@ -1,11 +1,13 @@
-//! A walk through all streams of one kind: each is folded anew, event by event, and compared with what others made
+//! A walk through streams of one kind: each is folded anew, event by event, and compared with what others made
 //! of it: the read model, the snapshots, the topics.
 
 use super::findings::Findings;
-use super::snapshot::Snapshot;
+use super::snapshot::{Scope, Snapshot};
+use crate::progress::Progress;
 use anyhow::Context;
 use cqrs_es::{Aggregate, DomainEvent};
-use event_store::{Cursor, RecordedEvent};
+use event_store::{Cursor, RecordedEvent, is_current};
+use kernel::Decide;
 use sqlx::FromRow;
 use sqlx::postgres::PgRow;
 use std::collections::{HashMap, HashSet};
@@ -14,7 +16,7 @@ use uuid::Uuid;
 /// One kind of streams, with the read model that is made of it.
 pub(super) trait Subject: Send {
     /// What folds.
-    type Aggregate: Aggregate;
+    type Aggregate: Decide;
     /// A row of the read model; it may leave columns out.
     type Row: for<'r> FromRow<'r, PgRow> + Send + Unpin;
 
@@ -22,8 +24,6 @@ pub(super) trait Subject: Send {
     const TABLE: &'static str;
     /// The column with the stream's id.
     const KEY: &'static str;
-    /// Whether every row must have such a stream.
-    const OWNS_ROWS: bool = true;
     /// Event types of which a stream has one at most.
     const ONCE: &'static [&'static str];
     /// Event types of which one command may record several.
@@ -71,19 +71,22 @@ pub(super) trait Subject: Send {
     fn end(&mut self, _id: Uuid, _sequence: u64, _state: Self::Aggregate, _findings: &mut Findings) {}
 }
 
-/// Walks through all streams of a kind; the subject then has what it took down.
+/// Walks through streams of a kind.
 pub(super) async fn walk<S: Subject>(
     snapshot: &mut Snapshot,
     findings: &mut Findings,
     mut subject: S,
-) -> anyhow::Result<S> {
+    scope: &Scope,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let kind = S::Aggregate::TYPE;
     let checkpoint = snapshot.checkpoint(S::TABLE).await?;
     let mut current: Option<Stream<S>> = None;
-    let mut after = (String::new(), 0);
+    let mut after = scope.beginning();
     loop {
-        let page = snapshot.events(kind, &after).await.with_context(|| format!("{kind} events"))?;
+        let page = snapshot.events(kind, scope, &after).await.with_context(|| format!("{kind} events"))?;
         let Some(last) = page.last() else { break };
+        progress.advance(page.len() as u64);
         after = (last.aggregate_id.clone(), i64::try_from(last.sequence)?);
         let ids = beginning(&page, current.as_ref().map(|stream| stream.name.as_str()));
         let mut rows: HashMap<Uuid, S::Row> = read_model::<S>(snapshot, &ids).await?;
@@ -107,10 +110,7 @@ pub(super) async fn walk<S: Subject>(
     if let Some(ended) = current {
         ended.end(&mut subject, findings);
     }
-    if S::OWNS_ROWS {
-        orphans::<S>(snapshot, findings).await?;
-    }
-    Ok(subject)
+    Ok(())
 }
 
 /// The streams that begin in this page.
@@ -133,7 +133,7 @@ async fn read_model<S: Subject>(snapshot: &mut Snapshot, ids: &[Uuid]) -> anyhow
 }
 
 /// Rows that no stream accounts for.
-async fn orphans<S: Subject>(snapshot: &mut Snapshot, findings: &mut Findings) -> anyhow::Result<()> {
+pub(super) async fn orphans<S: Subject>(snapshot: &mut Snapshot, findings: &mut Findings) -> anyhow::Result<()> {
     let (table, key) = (S::TABLE, S::KEY);
     let query = format!(
         "SELECT r.{key}::text, count(*) OVER () FROM {table} r
@@ -156,6 +156,8 @@ struct Stream<S: Subject> {
     row: Option<S::Row>,
     state: S::Aggregate,
     sequence: u64,
+    events: u64,
+    is_contiguous: bool,
     cursor: Cursor,
     /// The last event that the read model must have.
     projected: u64,
@@ -178,6 +180,8 @@ impl<S: Subject> Stream<S> {
             row,
             state: S::Aggregate::default(),
             sequence: 0,
+            events: 0,
+            is_contiguous: true,
             cursor: Cursor::default(),
             projected: 0,
             has_row: false,
@@ -190,6 +194,8 @@ impl<S: Subject> Stream<S> {
 
     fn take(&mut self, recorded: &RecordedEvent, checkpoint: Cursor, subject: &mut S, findings: &mut Findings) {
         let (id, kind) = (self.id, S::Aggregate::TYPE);
+        self.events += 1;
+        self.is_contiguous &= recorded.sequence == self.events;
         self.sequence = recorded.sequence;
         if recorded.cursor < self.cursor {
             let sequence = self.sequence;
@@ -200,13 +206,15 @@ impl<S: Subject> Stream<S> {
         }
         self.cursor = self.cursor.max(recorded.cursor);
         findings.checks.readable.checked(1);
-        match self.decode(recorded).and_then(|event| {
+        match self.decode(recorded).and_then(|events| {
             findings.messages.take(kind, id, recorded).map_err(|error| error.to_string())?;
-            Ok(event)
+            Ok(events)
         }) {
-            Ok(event) => {
-                subject.event(id, &self.state, &event, findings);
-                self.state.apply(event);
+            Ok(events) => {
+                for event in events {
+                    subject.event(id, &self.state, &event, findings);
+                    self.state.apply(event);
+                }
                 subject.state(id, self.sequence, &self.state, findings);
             }
             Err(why) => {
@@ -223,13 +231,17 @@ impl<S: Subject> Stream<S> {
         self.effect(recorded, findings);
     }
 
-    fn decode(&self, recorded: &RecordedEvent) -> Result<<S::Aggregate as Aggregate>::Event, String> {
-        let event = recorded.decode::<S::Aggregate>().map_err(|error| error.to_string())?;
-        if event.event_type() == recorded.event_type {
-            return Ok(event);
+    fn decode(&self, recorded: &RecordedEvent) -> Result<Vec<<S::Aggregate as Aggregate>::Event>, String> {
+        let events: Vec<_> = recorded.decode_all::<S::Aggregate>().map_err(|error| error.to_string())?.collect();
+        // One of an earlier form may be another event today.
+        let is_current = is_current::<S::Aggregate>(&recorded.event_type, &recorded.event_version);
+        match events.iter().find(|event| is_current && event.event_type() != recorded.event_type) {
+            None => Ok(events),
+            Some(other) => {
+                let (kind, id, sequence, called) = (S::Aggregate::TYPE, self.id, self.sequence, &recorded.event_type);
+                Err(format!("{kind} {id} event {sequence} is called {called} and is {}", other.event_type()))
+            }
         }
-        let (kind, id, sequence, called) = (S::Aggregate::TYPE, self.id, self.sequence, &recorded.event_type);
-        Err(format!("{kind} {id} event {sequence} is called {called} and is {}", event.event_type()))
     }
 
     /// No command has two effects on a stream.
@@ -254,6 +266,11 @@ impl<S: Subject> Stream<S> {
 
     fn end(self, subject: &mut S, findings: &mut Findings) {
         let (table, id, projected) = (S::TABLE, self.id, self.projected);
+        findings.checks.contiguous.checked(1);
+        if !self.is_contiguous {
+            let (kind, events, last) = (S::Aggregate::TYPE, self.events, self.sequence);
+            findings.checks.contiguous.violated(|| format!("{kind} {id}: {events} events, the last is {last}"));
+        }
         // What cannot be read cannot be folded; that is told already.
         if self.is_readable {
             findings.checks.projections.checked(1);

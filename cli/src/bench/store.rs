@@ -10,6 +10,7 @@ use crate::exit::Code;
 use crate::output::{self, Format, Row};
 use crate::postgres::Server;
 use cases::{Bench, Case};
+use event_store::HashChain;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ impl Row for Line {
 pub async fn store(global: &GlobalArgs, args: &BenchStoreArgs) -> anyhow::Result<Code> {
     anyhow::ensure!(args.writers.iter().all(|writers| *writers > 0), "--writers: at least one is needed");
     let (before, lines, after) = between_canaries(global, &args.database, async |server: &Server| {
-        let bench = Bench::make(server).await?;
+        let chain = if args.hash_chain { HashChain::On } else { HashChain::Off };
+        let bench = Bench::make(server, chain).await?;
         let measured = measure(&bench, &args.writers, args.duration).await;
         bench.drop(server).await?;
         measured

@@ -37,6 +37,14 @@ pub async fn broker(server: &Server, servers: &ServerArgs, cross_process: bool) 
     if let Some(kafka) = servers.kafka()? {
         return Ok(Arc::new(kafka));
     }
+    topic_log(server, cross_process).await
+}
+
+/// The topic log in PostgreSQL.
+///
+/// # Errors
+/// When its database cannot be made or migrated.
+pub(crate) async fn topic_log(server: &Server, cross_process: bool) -> anyhow::Result<Arc<dyn Broker>> {
     server.ensure_database(BROKER_DATABASE).await?;
     let pool = runtime::service::pool(server.options(BROKER_DATABASE), "broker", BROKER_CONNECTIONS_MAX);
     PostgresBroker::migrate(&pool).await.context("the topic log could not be migrated")?;

@@ -4,7 +4,7 @@ use crate::args::{AccountArgs, PaymentArgs, ServerArgs};
 use crate::ports::Role;
 use crate::postgres::Server;
 use broker::Broker;
-use event_store::{Gate, clock};
+use event_store::{Gate, HashChain, clock};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kernel::Currency;
@@ -47,6 +47,8 @@ pub struct Wiring {
     pub seed_catalogue: bool,
     /// How long a dead instance's partitions wait for another.
     pub lease: Duration,
+    /// Whether events are chained to those before.
+    pub hash_chain: HashChain,
     /// Connections of each role's pool.
     pub connections_max: u32,
     /// One look at the oldest transaction for all roles of the process.
@@ -139,6 +141,7 @@ impl Wiring {
             clock: clock::system(),
             partitions: i32::from(self.servers.partitions),
             lease: self.lease,
+            hash_chain: self.hash_chain,
             shutdown: self.shutdown.clone(),
         };
         let verifier = TokenVerifier::from_jwks_url(&self.jwks_url)?;

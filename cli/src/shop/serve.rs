@@ -2,6 +2,7 @@
 
 use super::{Wiring, asked_to_stop, broker, ensure_topics};
 use crate::args::{EdgeArgs, GlobalArgs, PeerArgs, ServeArgs};
+use crate::audit::schedule;
 use crate::config;
 use crate::exit::Code;
 use crate::gateway::{self, Gateway, Upstreams};
@@ -110,6 +111,12 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
     tracing::info!(role = role.name(), http.port = http_port, database, "ready");
     let mut running = tokio::spawn(running);
     let mut topics = topics;
+    let audits = async {
+        match role {
+            Role::Orchestrator => schedule::run(&server, &args.evidence, &args.servers, &args.payment.provider).await,
+            _ => std::future::pending().await,
+        }
+    };
     let outcome = tokio::select! {
         asked = asked_to_stop() => asked.map(|()| Code::Done),
         ended = &mut running => {
@@ -117,6 +124,7 @@ async fn serve_role(global: &GlobalArgs, args: &ServeArgs, role: Role) -> anyhow
             anyhow::bail!("the {} ended by itself", role.title())
         }
         Some(error) = topics_failed(&mut topics) => Err(error),
+        Err(error) = audits => Err(error),
         error = server.ended() => Err(error.into()),
     };
     shutdown.cancel();
@@ -155,6 +163,7 @@ fn wiring(
         edge: web::EdgeOptions { admin_listen: admin(args), ..args.edge.options(web::EdgeOptions::default())? },
         seed_catalogue: args.seed,
         lease: args.lease,
+        hash_chain: args.evidence.hash_chain(),
         connections_max: CONNECTIONS_MAX,
         gate: None,
         shutdown: shutdown.clone(),

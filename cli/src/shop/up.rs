@@ -3,6 +3,7 @@
 use super::banner::Banner;
 use super::{Accounts, Wiring, asked_to_stop, broker, ensure_topics};
 use crate::args::{GlobalArgs, Mode, UpArgs};
+use crate::audit::schedule;
 use crate::exit::Code;
 use crate::gateway::{self, Gateway};
 use crate::ports::{Ports, Role};
@@ -83,18 +84,21 @@ async fn run(
     let stop = shutdown.clone();
     roles.spawn(async move { Ok(gateway::serve(gateway, gateway_listener, edge, stop).await?) });
     Banner::new(args, accounts.as_ref()).print(server, began).await?;
-    until_stopped(roles, server, shutdown).await
+    let audits = schedule::run(server, &args.evidence, &args.servers, &args.payment.provider);
+    until_stopped(roles, server, audits, shutdown).await
 }
 
 /// Runs until it is asked to stop, or a part ends by itself; then all parts have a little time to end.
 async fn until_stopped(
     mut roles: JoinSet<anyhow::Result<()>>,
     server: &Server,
+    audits: impl Future<Output = anyhow::Result<()>>,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Code> {
     let outcome = tokio::select! {
         asked = asked_to_stop() => asked.map(|()| Code::Done),
         error = server.ended() => Err(error.into()),
+        Err(error) = audits => Err(error),
         Some(ended) = roles.join_next() => Err(ended.map_err(anyhow::Error::from).and_then(|r| r).err()
             .unwrap_or_else(|| anyhow::anyhow!("a role ended by itself"))),
     };
@@ -135,6 +139,7 @@ fn wiring(
         edge: EdgeOptions::default(),
         seed_catalogue: !args.empty,
         lease: LEASE,
+        hash_chain: args.evidence.hash_chain(),
         connections_max: CONNECTIONS_MAX,
         gate: None,
         shutdown: shutdown.clone(),

@@ -314,7 +314,7 @@ async fn gone(patient: &mut Patient) {
     patient.shop.process.ended(PATIENCE).await;
     let folder = Arc::clone(&patient.shop.folder);
     let (code, report) = said(&folder).await;
-    assert!(code == Some(4) && report.is_null(), "{code:?} {report}");
+    assert!(code == Some(3) && report.is_null(), "{code:?} {report}");
     patient.server = Server::start(&Options::private(folder.data())).await.expect("a cluster");
     let of_each = |check| move |role: Role| (check, role.name(), Verdict::Fail);
     let mut wanted: Vec<_> =
@@ -341,7 +341,7 @@ async fn gone(patient: &mut Patient) {
     assert_eq!(told.code(), Code::Violated);
     patient.execute("postgres", "ALTER DATABASE elsewhere RENAME TO userdb").await;
     let (code, report) = said(&folder).await;
-    assert!(code == Some(3) && report["ok"] == false, "{report:#}");
+    assert!(code == Some(1) && report["ok"] == false, "{report:#}");
 }
 
 /// Whom a service connects as, and what that user may do.
@@ -389,6 +389,6 @@ async fn rights_are_those_that_the_work_needs() {
 async fn where_nothing_can_be_looked_at_there_is_no_verdict() {
     let folder = Folder::new();
     let (code, report) = said(&folder).await;
-    assert!(code == Some(4) && report.is_null(), "{code:?} {report}");
+    assert!(code == Some(3) && report.is_null(), "{code:?} {report}");
     eventually(PATIENCE, async || !folder.data().join("postgres").exists()).await;
 }

@@ -1,16 +1,17 @@
 use super::first;
+use crate::audit::facts::{Fact, Facts};
 use crate::audit::findings::Findings;
 use crate::audit::walk::Subject;
 use chrono::{DateTime, Utc};
 use domain::order::{Event, Order, OrderLine, OrderStatus};
 use kernel::Money;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use sqlx::types::Json;
-use std::collections::HashMap;
 use uuid::Uuid;
 
 /// An order at the end of its stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::audit) struct OrderFacts {
     pub(in crate::audit) status: OrderStatus,
     pub(in crate::audit) total: Money,
@@ -21,10 +22,15 @@ pub(in crate::audit) struct OrderFacts {
     pub(in crate::audit) was_both: bool,
 }
 
-#[derive(Default)]
 pub(in crate::audit) struct Orders {
-    pub(in crate::audit) facts: HashMap<Uuid, OrderFacts>,
+    facts: Facts,
     was_both: bool,
+}
+
+impl Orders {
+    pub(in crate::audit) fn new(facts: Facts) -> Self {
+        Self { facts, was_both: false }
+    }
 }
 
 #[derive(FromRow)]
@@ -87,7 +93,7 @@ impl Subject for Orders {
                 lines: order.lines.iter().map(line).collect(),
                 was_both,
             };
-            self.facts.insert(id, facts);
+            self.facts.put(id, Fact::Order(facts));
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::first;
+use crate::audit::facts::{Fact, Facts};
 use crate::audit::findings::Findings;
 use crate::audit::snapshot::Snapshot;
 use crate::audit::walk::Subject;
@@ -7,12 +8,17 @@ use domain::payment::{Charge, Event, Payment, Stage};
 use event_store::RecordedEvent;
 use kernel::{Currency, Money};
 use psp::protocol::{Kind, Operation, Status};
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
+/// Payments that are looked for in one query.
+const IDS_AT_ONCE: usize = 10_000;
+
 /// What moved for an order, in its currency.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(in crate::audit) struct PaymentFacts {
     pub(in crate::audit) id: Uuid,
     pub(in crate::audit) currency: Currency,
@@ -22,15 +28,20 @@ pub(in crate::audit) struct PaymentFacts {
     pub(in crate::audit) ledger_minor: i64,
 }
 
-#[derive(Default)]
-pub(in crate::audit) struct Payments {
-    /// By order.
-    pub(in crate::audit) facts: HashMap<Uuid, PaymentFacts>,
-    ledger: HashMap<Uuid, Vec<Entry>>,
-    /// Transactions of the book behind HTTP that stand there more than once.
+/// The provider's own book, as far as it is behind HTTP: whatever a payment was found for is taken out.
+pub(in crate::audit) struct Book {
+    by_payment: Mutex<HashMap<Uuid, Vec<Entry>>>,
+    /// Transactions that stand there more than once.
     twice: Vec<String>,
     /// The moment of the payments that are looked at; the book may have newer entries.
     at: DateTime<Utc>,
+}
+
+pub(in crate::audit) struct Payments {
+    facts: Facts,
+    book: Arc<Book>,
+    /// What stands in the payment service's own book.
+    ledger: HashMap<Uuid, Vec<Entry>>,
     /// Of the stream that is walked through.
     order: Option<Uuid>,
 }
@@ -121,7 +132,8 @@ impl Subject for Payments {
     }
 
     fn end(&mut self, id: Uuid, _sequence: u64, state: Payment, findings: &mut Findings) {
-        let entries = self.ledger.remove(&id).unwrap_or_default();
+        let mut entries = self.ledger.remove(&id).unwrap_or_default();
+        entries.extend(self.book.take(id));
         let order = self.order.take();
         findings.checks.charged_once.checked(1);
         let charges = entries.iter().filter(|entry| entry.outcome == "captured").count();
@@ -130,7 +142,7 @@ impl Subject for Payments {
         }
         findings.checks.money.checked(1);
         // Of a payment that went on meanwhile nothing can be said.
-        let settled = entries.iter().all(|entry| entry.created_at <= self.at);
+        let settled = entries.iter().all(|entry| entry.created_at <= self.book.at);
         if settled && let Some(how) = contradiction(&state, &entries) {
             findings.checks.money.violated(|| format!("payment {id}: {how}"));
         }
@@ -143,27 +155,34 @@ impl Subject for Payments {
             ledger_minor: if settled { ledger_minor } else { net_minor },
         };
         let Some(order) = order else { return };
-        if let Some(other) = self.facts.insert(order, facts) {
-            let (first, second) = (other.id, id);
-            findings.checks.charged_once.violated(|| format!("order {order}: has payments {first} and {second}"));
-        }
+        self.facts.put(order, Fact::Payment(facts));
     }
 }
 
 impl Payments {
-    /// Payments as they were at this moment, beside a book that was read after it.
-    pub(in crate::audit) fn new(book: Vec<Operation>, at: DateTime<Utc>) -> Self {
-        let mut payments = Self { at, ..Self::default() };
+    pub(in crate::audit) fn new(facts: Facts, book: Arc<Book>) -> Self {
+        Self { facts, book, ledger: HashMap::new(), order: None }
+    }
+}
+
+impl Book {
+    /// One beside which payments are looked at as they were at this moment, which was before it was read.
+    pub(in crate::audit) fn new(operations: Vec<Operation>, at: DateTime<Utc>) -> Self {
+        let (mut by_payment, mut twice) = (HashMap::<Uuid, Vec<Entry>>::new(), Vec::new());
         let mut transactions = HashSet::new();
-        for operation in book {
+        for operation in operations {
             if let Some(transaction) = &operation.transaction_id
                 && !transactions.insert(transaction.clone())
             {
-                payments.twice.push(format!("transaction {transaction}"));
+                twice.push(format!("transaction {transaction}"));
             }
-            payments.ledger.entry(operation.reference).or_default().push(operation.into());
+            by_payment.entry(operation.reference).or_default().push(operation.into());
         }
-        payments
+        Self { by_payment: Mutex::new(by_payment), twice, at }
+    }
+
+    fn take(&self, payment: Uuid) -> Vec<Entry> {
+        self.by_payment.lock().unwrap_or_else(PoisonError::into_inner).remove(&payment).unwrap_or_default()
     }
 
     /// What the provider has in its book that nobody asked for.
@@ -172,13 +191,20 @@ impl Payments {
         snapshot: &mut Snapshot,
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
-        // Whatever a payment was found for was taken out.
-        for entry in self.ledger.values().flatten().filter(|entry| entry.created_at <= self.at) {
-            let Entry { key, outcome, amount_minor, currency, .. } = entry;
-            findings
-                .checks
-                .money
-                .violated(|| format!("the provider's {key}: {outcome} {amount_minor} {currency} without a payment"));
+        let left = std::mem::take(&mut *self.by_payment.lock().unwrap_or_else(PoisonError::into_inner));
+        let ids: Vec<Uuid> = left.keys().copied().collect();
+        let query = "SELECT id FROM UNNEST($1) AS id
+                      WHERE NOT EXISTS (SELECT FROM events e WHERE e.aggregate_type = 'payment' AND e.aggregate_id = id::text)";
+        for ids in ids.chunks(IDS_AT_ONCE) {
+            let unasked: Vec<Uuid> = sqlx::query_scalar(query).bind(ids).fetch_all(snapshot.connection()).await?;
+            let entries = unasked.iter().filter_map(|id| left.get(id)).flatten();
+            for Entry { key, outcome, amount_minor, currency, .. } in
+                entries.filter(|entry| entry.created_at <= self.at)
+            {
+                findings.checks.money.violated(|| {
+                    format!("the provider's {key}: {outcome} {amount_minor} {currency} without a payment")
+                });
+            }
         }
         let entries: Vec<(String, i64)> = sqlx::query_as(
             "SELECT l.key || ': ' || l.outcome || ' ' || l.amount_minor || ' ' || l.currency, count(*) OVER ()

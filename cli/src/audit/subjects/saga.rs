@@ -1,14 +1,15 @@
 use super::first;
+use crate::audit::facts::{Fact, Facts};
 use crate::audit::findings::Findings;
 use crate::audit::walk::Subject;
 use chrono::{DateTime, TimeDelta, Utc};
 use orchestrator::saga::order_fulfilment::{OrderFulfilment, State, Status};
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
-use std::collections::HashMap;
 use uuid::Uuid;
 
 /// A saga at the end of its stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::audit) struct SagaFacts {
     pub(in crate::audit) state: State,
     pub(in crate::audit) sequence: u64,
@@ -17,9 +18,14 @@ pub(in crate::audit) struct SagaFacts {
     pub(in crate::audit) was_skipped: bool,
 }
 
-#[derive(Default)]
 pub(in crate::audit) struct Sagas {
-    pub(in crate::audit) facts: HashMap<Uuid, SagaFacts>,
+    facts: Facts,
+}
+
+impl Sagas {
+    pub(in crate::audit) fn new(facts: Facts) -> Self {
+        Self { facts }
+    }
 }
 
 #[derive(FromRow)]
@@ -79,7 +85,7 @@ impl Subject for Sagas {
             deadline: state.deadline(),
             was_skipped: state.steps().iter().any(|step| step.status == Status::Skipped),
         };
-        self.facts.insert(id, facts);
+        self.facts.put(id, Fact::Saga(facts));
     }
 }
 

@@ -1,10 +1,12 @@
 use super::first;
+use crate::audit::facts::{Fact, Facts};
 use crate::audit::findings::Findings;
 use crate::audit::snapshot::Snapshot;
 use crate::audit::walk::Subject;
 use cqrs_es::Aggregate;
 use domain::stock::{Event, Stock};
 use event_store::RecordedEvent;
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
@@ -15,17 +17,17 @@ const COMMANDS_OF: &str = "service:orchestrator";
 const CONSUMER: &str = "product";
 
 /// What an order has of a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::audit) struct Share {
     pub(in crate::audit) product: Uuid,
     pub(in crate::audit) held: i64,
     pub(in crate::audit) sold: i64,
 }
 
-#[derive(Default)]
 pub(in crate::audit) struct Stocks {
-    /// By order: what it has, or had and gave back.
-    pub(in crate::audit) shares: HashMap<Uuid, Vec<Share>>,
+    facts: Facts,
+    /// Of the stream that is walked through, by order: what it has, or had and gave back.
+    shares: HashMap<Uuid, Share>,
     snapshots: HashMap<Uuid, Saved>,
     /// Streams whose numbers were wrong once: the events after it are wrong too.
     wrong: HashSet<Uuid>,
@@ -51,13 +53,19 @@ struct Saved {
     payload: String,
 }
 
+impl Stocks {
+    pub(in crate::audit) fn new(facts: Facts) -> Self {
+        let (shares, snapshots, wrong) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { facts, shares, snapshots, wrong, told: None }
+    }
+}
+
 impl Subject for Stocks {
     type Aggregate = Stock;
     type Row = Row;
 
     const TABLE: &'static str = "products";
     const KEY: &'static str = "id";
-    const OWNS_ROWS: bool = false;
     const ONCE: &'static [&'static str] = &["stock_opened", "stock_closed"];
 
     fn key(row: &Row) -> Uuid {
@@ -119,12 +127,9 @@ impl Subject for Stocks {
             Event::StockReleased { order_id, quantity, was_sold: true, .. } => (order_id.0, 0, -quantity),
             _ => return,
         };
-        let shares = self.shares.entry(order).or_default();
-        match shares.iter_mut().find(|share| share.product == id) {
-            Some(share) => (share.held, share.sold) = (share.held + held, share.sold + sold),
-            None => shares.push(Share { product: id, held, sold }),
-        }
-        if shares.iter().any(|share| share.product == id && (share.held < 0 || share.sold < 0)) {
+        let share = self.shares.entry(order).or_insert(Share { product: id, held: 0, sold: 0 });
+        (share.held, share.sold) = (share.held + held, share.sold + sold);
+        if share.held < 0 || share.sold < 0 {
             findings.checks.commands.violated(|| format!("stock {id}: more given back or sold than order {order} had"));
         }
     }
@@ -153,6 +158,9 @@ impl Subject for Stocks {
 
     fn end(&mut self, id: Uuid, sequence: u64, _state: Stock, findings: &mut Findings) {
         findings.checks.stock.checked(1);
+        for (order, share) in self.shares.drain() {
+            self.facts.put(order, Fact::Share(share));
+        }
         if let Some(saved) = self.snapshots.remove(&id) {
             let last = saved.last_sequence;
             findings

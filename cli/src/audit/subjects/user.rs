@@ -4,12 +4,13 @@ use crate::audit::walk::Subject;
 use domain::user::{Event, Sealed, User};
 use sqlx::FromRow;
 use std::collections::HashSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Users, and who of them has a key: whoever is deleted must not.
 #[derive(Default)]
 pub(in crate::audit) struct Users {
-    with_key: HashSet<Uuid>,
+    with_key: Arc<HashSet<Uuid>>,
 }
 
 #[derive(FromRow)]
@@ -23,8 +24,8 @@ pub(in crate::audit) struct Row {
 }
 
 impl Users {
-    pub(in crate::audit) fn with_keys_of(user_ids: impl IntoIterator<Item = Uuid>) -> Self {
-        Self { with_key: user_ids.into_iter().collect() }
+    pub(in crate::audit) fn with_keys_of(with_key: Arc<HashSet<Uuid>>) -> Self {
+        Self { with_key }
     }
 }
 

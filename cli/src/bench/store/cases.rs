@@ -7,7 +7,7 @@ use anyhow::Context;
 use cqrs_es::CqrsFramework;
 use cqrs_es::persist::PersistedEventStore;
 use event_store::clock::{self, Clock};
-use event_store::{PgStore, StoreOptions};
+use event_store::{HashChain, PgStore, StoreOptions};
 use futures::future::BoxFuture;
 use futures::{FutureExt, future::try_join_all};
 use postgres_es::{PostgresCqrs, PostgresEventRepository};
@@ -15,6 +15,9 @@ use runtime::{Commands, Origin};
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Benchmarks write, into stores of their own.
+const LIVE: kernel::Live = kernel::Live::because("a benchmark writes");
 
 const OURS: &str = "sagashop_bench_store";
 const STOCK: &str = "sagashop_bench_stock";
@@ -69,12 +72,13 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) async fn make(server: &Server) -> anyhow::Result<Self> {
+    pub(super) async fn make(server: &Server, hash_chain: HashChain) -> anyhow::Result<Self> {
         let (ours, stock) = (Scratch::make(server, OURS).await?, Scratch::make(server, STOCK).await?);
         runtime::service::migrate(&ours.pool, &sqlx::migrate::Migrator::DEFAULT).await?;
         sqlx::query(STOCK_TABLE).execute(&stock.pool).await?;
         let clock = clock::system();
-        let store = PgStore::new(ours.pool.clone(), StoreOptions::default());
+        let options = StoreOptions { hash_chain, ..StoreOptions::default() };
+        let store = PgStore::new(ours.pool.clone(), options, LIVE);
         let repository = PostgresEventRepository::new(stock.pool.clone());
         let framework = CqrsFramework::new(PersistedEventStore::new_event_store(repository), Vec::new(), ());
         let commands = Commands::new(store, Arc::clone(&clock));
