@@ -4,6 +4,8 @@ mod grpc;
 mod http;
 mod retry;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
