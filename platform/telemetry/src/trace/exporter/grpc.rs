@@ -49,12 +49,12 @@ impl Grpc {
     }
 
     pub(super) async fn send(&mut self, request: Arc<Request>) -> Result<Answer, Refusal> {
-        self.client.ready().await.map_err(|error| Refusal { error: chain(&error), again: Again::Soon })?;
+        self.client.ready().await.map_err(|error| Refusal::of(&error, Again::Soon))?;
         let mut call = tonic::Request::new(request);
         *call.metadata_mut() = self.metadata.clone();
         match self.client.unary(call, EXPORT, Written).await {
             Ok(answer) => Ok(answer.into_inner()),
-            Err(status) => Err(Refusal { error: chain(&status), again: again(&status) }),
+            Err(status) => Err(Refusal::of(&status, again(&status))),
         }
     }
 }
@@ -122,15 +122,4 @@ fn again(status: &Status) -> Again {
 
 fn bad_header(name: &str) -> String {
     format!("the header {name:?} of OTEL_EXPORTER_OTLP_HEADERS cannot be sent")
-}
-
-/// An error with its causes: "transport error" alone says nothing.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

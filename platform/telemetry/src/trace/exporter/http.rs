@@ -51,8 +51,8 @@ impl Http {
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, Refusal> {
         let body = [request.head.as_slice(), &request.spans].concat();
         let sent = self.client.post(self.endpoint.clone()).body(body).send().await;
-        // Nobody answered.
-        let response = sent.map_err(|error| Refusal { error: format!("{error:?}"), again: Again::Soon })?;
+        // Nobody answered. Where it was sent is known, and may have a secret in it.
+        let response = sent.map_err(|error| Refusal::of(&error.without_url(), Again::Soon))?;
         let (status, again) = (response.status(), again(&response));
         // Read to its end, so that the connection is used again.
         let answer = start_of(response).await;

@@ -16,6 +16,15 @@ pub(super) struct Refusal {
     pub(super) again: Again,
 }
 
+impl Refusal {
+    /// An error with its causes: "transport error" alone says nothing.
+    pub(super) fn of(error: &dyn std::error::Error, again: Again) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let error = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        Self { error, again }
+    }
+}
+
 /// Whether a request may be sent again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
