@@ -23,7 +23,7 @@ const DATABASE: &str = "sagashop_canary";
 const PAYLOAD: &str = r#"{"OrderCreated":{"order_id":"0193f2a0-0000-7000-8000-000000000000","lines":[{"quantity":1,"unit_price":"9.99"}],"currency":"EUR"}}"#;
 
 /// What the server can do.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Canary {
     /// Transactions of one row, each on disk before the next, by 8 writers.
     pub commits_per_s: f64,

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS};
 use runtime::{Deps, Host};
 use tokio::net::TcpListener;
 use web::auth::TokenVerifier;
@@ -16,11 +15,14 @@ pub mod measures;
 pub mod operate;
 mod projection;
 mod publish;
+mod read_model;
 
 mod rest;
 pub mod saga;
 
+pub use consumer::FOLLOWS;
 pub use publish::Publisher;
+pub use read_model::SagaList;
 
 /// The tables of its read model.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -58,7 +60,7 @@ impl Service {
         let mut host = Host::new("orchestrator", deps);
         let handler = Arc::new(consumer::Sagas);
         host.relay(publish::Publisher);
-        host.consumer("orchestrator", &[ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS], Arc::clone(&handler));
+        host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::clone(&handler));
         host.timers(handler);
         measures::init();
         host.observe(measures::look);

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use cqrs_es::Aggregate;
 use event_store::{EventStore, PgStore, RecordedEvent, StreamId};
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 
 use crate::inspect::Saga;
+use crate::read_model::SagaList;
 use crate::saga::order_fulfilment::OrderFulfilment;
 
 /// Sagas kept in memory so that a page need not load them; all are forgotten when there are more.
@@ -54,6 +56,10 @@ impl Projection for Sagas {
         "sagas"
     }
 
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(SagaList))
+    }
+
     fn reads(&self, event: &RecordedEvent) -> bool {
         event.aggregate_type == OrderFulfilment::TYPE
     }
@@ -87,7 +93,7 @@ struct Row {
 impl Row {
     fn of(saga: &OrderFulfilment, last: &RecordedEvent) -> Option<Self> {
         let sequence = i64::try_from(last.sequence).unwrap_or(i64::MAX);
-        Some(Self { saga: Saga::of(saga, last)?, sequence })
+        Some(Self { saga: Saga::of(saga, last.recorded_at)?, sequence })
     }
 }
 

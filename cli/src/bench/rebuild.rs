@@ -1,7 +1,11 @@
-//! `sagashop bench rebuild`: a read model filled from an event table, from its beginning.
+//! `sagashop bench rebuild`: the list of orders made anew from a store of a million events, compared with them, and what
+//! the shop's own traffic feels of it.
 
-use super::counter::{Counter, Event, TYPE};
-use super::scratch::{Scratch, fill};
+mod generate;
+mod live;
+mod memory;
+
+use super::scratch::Scratch;
 use super::{between_canaries, told};
 use crate::args::{BenchRebuildArgs, GlobalArgs};
 use crate::canary::Canary;
@@ -9,33 +13,50 @@ use crate::exit::Code;
 use crate::output::{self, Row};
 use crate::postgres::Server;
 use anyhow::Context;
-use async_trait::async_trait;
-use event_store::{Cursor, PgStore, RecordedEvent, StoreOptions, clock};
-use runtime::{Projection, projection};
+use event_store::clock;
+use futures::StreamExt;
+use live::Traffic;
+use runtime::projection::verify::{self, Place};
+use runtime::projection::{Database, Options, Progress, ReadModel, Report as Made, rebuild as rebuild_table};
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeMap;
+use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+pub use generate::generate;
+
 const DATABASE: &str = "sagashop_bench_rebuild";
-/// As long as an order's stream.
-const EVENTS_EACH: u64 = 4;
-/// A rebuild that takes longer has stopped.
-const REBUILD_MAX: Duration = Duration::from_secs(3_600);
+/// Traffic is measured for so long before, and at least so long during rebuilds.
+const TRAFFIC: Duration = Duration::from_secs(10);
 
 /// What was measured.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Events in the store.
     pub events: u64,
     /// Rows in the read model.
-    pub rows: i64,
-    /// How long the rebuild took.
-    pub seconds: f64,
-    /// Events that became rows in a second.
-    pub events_per_s: f64,
+    pub rows: u64,
+    /// How fast `COPY events TO STDOUT` gives them all.
+    pub copy_events_per_s: f64,
+    /// How fast they become rows: from the command to the new table serving.
+    pub rebuild_events_per_s: f64,
+    /// The one by the other.
+    pub rebuild_by_copy: f64,
+    /// How fast the rows are compared with the fold.
+    pub verify_rows_per_s: f64,
+    /// The most memory that this process had meanwhile, where the system tells.
+    pub memory_mib_max: Option<f64>,
+    /// How long the swap held the table.
+    pub swap_ms: f64,
+    /// Orders that were placed a second while a rebuild went on, and before.
+    pub traffic_per_s: f64,
+    /// From when an order was due until its row could be read, without a rebuild.
+    pub traffic_p99_ms: f64,
+    /// The same while one goes on.
+    pub traffic_p99_during_ms: f64,
+    /// The one by the other.
+    pub traffic_slowdown: f64,
     /// The server before.
     pub canary_before: Canary,
     /// The server after.
@@ -43,15 +64,37 @@ pub struct Report {
 }
 
 impl Row for Report {
-    const COLUMNS: &'static [&'static str] =
-        &["events", "rows", "seconds", "events/s", "canary before", "canary after"];
+    const COLUMNS: &'static [&'static str] = &[
+        "events",
+        "rows",
+        "COPY events/s",
+        "rebuild events/s",
+        "rebuild/COPY",
+        "verify rows/s",
+        "memory MiB",
+        "swap ms",
+        "orders/s",
+        "p99 ms",
+        "p99 ms during",
+        "slowdown",
+        "canary before",
+        "canary after",
+    ];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.events.to_string(),
             self.rows.to_string(),
-            format!("{:.2}", self.seconds),
-            format!("{:.0}", self.events_per_s),
+            format!("{:.0}", self.copy_events_per_s),
+            format!("{:.0}", self.rebuild_events_per_s),
+            format!("{:.0} %", self.rebuild_by_copy * 100.0),
+            format!("{:.0}", self.verify_rows_per_s),
+            self.memory_mib_max.map_or("?".to_owned(), |mib| format!("{mib:.0}")),
+            format!("{:.1}", self.swap_ms),
+            format!("{:.0}", self.traffic_per_s),
+            format!("{:.1}", self.traffic_p99_ms),
+            format!("{:.1}", self.traffic_p99_during_ms),
+            format!("{:.2}", self.traffic_slowdown),
             told(&self.canary_before),
             told(&self.canary_after),
         ]
@@ -63,90 +106,95 @@ impl Row for Report {
 /// # Errors
 /// Those of the server.
 pub async fn rebuild(global: &GlobalArgs, args: &BenchRebuildArgs) -> anyhow::Result<Code> {
-    let streams = args.events.div_ceil(EVENTS_EACH).max(1);
-    let (canary_before, (seconds, rows), canary_after) =
-        between_canaries(global, &args.database, async |server: &Server| {
-            let scratch = Scratch::make(server, DATABASE).await?;
-            let measured = measure(&scratch.pool, streams).await;
-            scratch.drop(server).await?;
-            measured
-        })
-        .await?;
-    let events = streams * EVENTS_EACH;
-    let events_per_s = events as f64 / seconds.max(f64::EPSILON);
-    output::one(global.output, &Report { events, rows, seconds, events_per_s, canary_before, canary_after })?;
+    let (canary_before, measured, canary_after) = between_canaries(global, &args.database, async |server: &Server| {
+        let scratch = Scratch::make(server, DATABASE).await?;
+        let database = Database::new(server.options(DATABASE));
+        let measured = measure(&scratch.pool, &database, args).await;
+        scratch.drop(server).await?;
+        measured
+    })
+    .await?;
+    output::one(global.output, &Report { canary_before, canary_after, ..measured })?;
     Ok(Code::Done)
 }
 
-/// How long it took, and how many rows it gave.
-async fn measure(pool: &PgPool, streams: u64) -> anyhow::Result<(f64, i64)> {
-    runtime::service::migrate(pool, &sqlx::migrate::Migrator::DEFAULT).await?;
-    sqlx::query("CREATE TABLE counters (id text PRIMARY KEY, value bigint NOT NULL, events bigint NOT NULL)")
-        .execute(pool)
-        .await?;
-    eprintln!("Writing {} events.", streams * EVENTS_EACH);
-    fill(pool, streams, EVENTS_EACH, clock::system().as_ref()).await?;
-    let end = end(pool).await?;
-    eprintln!("Rebuilding.");
-    let store = PgStore::new(pool.clone(), StoreOptions::default());
-    let (handle, follower) = projection::follow("bench", store, pool.clone(), Arc::new(Counters));
-    let shutdown = CancellationToken::new();
+async fn measure(pool: &PgPool, database: &Database, args: &BenchRebuildArgs) -> anyhow::Result<Report> {
+    runtime::service::migrate(pool, &order_service::MIGRATOR).await?;
+    eprintln!("Writing {} events.", args.events);
+    let written = generate::fill(pool, generate::Amount::Events(args.events), clock::system(), |_| {}).await?;
+    let model: Arc<dyn ReadModel> = Arc::new(order_service::OrderList);
+    let parallel = usize::from(args.parallel);
+
+    memory::forget();
+    let copy_s = copied(pool).await?;
+    eprintln!("Rebuilding with {parallel} worker(s).");
+    let made = make(database, &model, &Options { parallel, ..Options::default() }).await?;
+    anyhow::ensure!(made.events == written.events, "the read model has {} events", made.events);
+    eprintln!("Comparing.");
+    let options = verify::Options { parallel, ..verify::Options::default() };
+    let (progress, never) = (Arc::<Progress>::default(), CancellationToken::new());
+    let verified = verify::compare(database, &model, Place::Serving, &options, &progress, &never).await?;
+    let verified = verified.context("the comparison was interrupted")?;
+    anyhow::ensure!(verified.found == 0, "{} rows differ: {:?}", verified.found, verified.differences.first());
+    let memory_mib_max = memory::most_mib();
+
+    let (before, during) = traffic(pool, database, &model, args.rate).await?;
+    let rate = |count: u64, took: Duration| count as f64 / took.as_secs_f64().max(f64::EPSILON);
+    let (copy, rebuilt) = (rate(written.events, copy_s), rate(made.events, made.took));
+    Ok(Report {
+        events: written.events,
+        rows: made.rows,
+        copy_events_per_s: copy,
+        rebuild_events_per_s: rebuilt,
+        rebuild_by_copy: rebuilt / copy,
+        verify_rows_per_s: rate(verified.rows, verified.took),
+        memory_mib_max,
+        swap_ms: made.swap.as_secs_f64() * 1_000.0,
+        traffic_per_s: args.rate,
+        traffic_p99_ms: before,
+        traffic_p99_during_ms: during,
+        traffic_slowdown: during / before,
+        canary_before: Canary::default(),
+        canary_after: Canary::default(),
+    })
+}
+
+async fn make(database: &Database, model: &Arc<dyn ReadModel>, options: &Options) -> anyhow::Result<Made> {
+    let made = rebuild_table(database, model, options, &Arc::default(), &CancellationToken::new()).await?;
+    made.context("the rebuild was interrupted")
+}
+
+/// How long the event table takes to come out as it is.
+async fn copied(pool: &PgPool) -> anyhow::Result<Duration> {
+    let options = (*pool.connect_options()).clone().options([("statement_timeout", "0")]);
+    let mut connection = PgConnection::connect_with(&options).await?;
     let began = Instant::now();
-    let following = tokio::spawn(follower.run(shutdown.clone()));
-    let is_rebuilt = handle.wait_for(end, REBUILD_MAX).await;
-    let seconds = began.elapsed().as_secs_f64();
-    shutdown.cancel();
-    following.await?;
-    anyhow::ensure!(is_rebuilt, "the rebuild has stopped");
-    let (rows, events): (i64, i64) =
-        sqlx::query_as("SELECT count(*), sum(events)::bigint FROM counters").fetch_one(pool).await?;
-    anyhow::ensure!(u64::try_from(events)? == streams * EVENTS_EACH, "the read model counts {events} events");
-    Ok((seconds, rows))
+    let mut out = connection.copy_out_raw("COPY events TO STDOUT").await?;
+    while let Some(chunk) = out.next().await {
+        chunk?;
+    }
+    Ok(began.elapsed())
 }
 
-/// Where the last event stands.
-async fn end(pool: &PgPool) -> anyhow::Result<Cursor> {
-    let (transaction_id, position): (String, i64) = sqlx::query_as(
-        "SELECT e.transaction_id::text, e.position FROM events e ORDER BY e.transaction_id DESC, e.position DESC LIMIT 1",
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok(Cursor { transaction_id: transaction_id.parse().context("a transaction id")?, position })
-}
-
-/// A row for each counter.
-struct Counters;
-
-#[async_trait]
-impl Projection for Counters {
-    fn name(&self) -> &'static str {
-        "counters"
+/// Ninety-nine of a hundred orders' time in milliseconds: without a rebuild, and while the table is made anew by one
+/// worker, again and again.
+async fn traffic(
+    pool: &PgPool,
+    database: &Database,
+    model: &Arc<dyn ReadModel>,
+    rate: f64,
+) -> anyhow::Result<(f64, f64)> {
+    let traffic = Traffic::begin(pool, rate).await?;
+    eprintln!("{rate:.0} orders a second without a rebuild.");
+    tokio::time::sleep(TRAFFIC).await;
+    let before = traffic.p99_ms();
+    eprintln!("{rate:.0} orders a second while the table is made anew.");
+    traffic.forget();
+    let began = Instant::now();
+    while began.elapsed() < TRAFFIC {
+        make(database, model, &Options::default()).await?;
     }
-
-    fn reads(&self, event: &RecordedEvent) -> bool {
-        event.aggregate_type == TYPE
-    }
-
-    async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
-        let mut counters: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
-        for event in events {
-            let Event::Incremented { by, .. } = event.decode::<Counter>()?;
-            let (value, count) = counters.entry(&event.aggregate_id).or_default();
-            *value += i64::try_from(by)?;
-            *count += 1;
-        }
-        let ids: Vec<&str> = counters.keys().copied().collect();
-        let (values, counts): (Vec<i64>, Vec<i64>) = counters.values().copied().unzip();
-        sqlx::query(
-            "INSERT INTO counters AS c (id, value, events) SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bigint[])
-             ON CONFLICT (id) DO UPDATE
-                SET value = c.value + EXCLUDED.value, events = c.events + EXCLUDED.events",
-        )
-        .bind(ids)
-        .bind(values)
-        .bind(counts)
-        .execute(connection)
-        .await?;
-        Ok(())
-    }
+    let during = traffic.p99_ms();
+    traffic.end().await?;
+    Ok((before, during))
 }

@@ -5,7 +5,7 @@ mod followers;
 mod observer;
 
 pub(crate) use consumers::Consuming;
-pub(crate) use followers::{Firing, Projecting, Relaying};
+pub(crate) use followers::{Firing, Projecting, Relaying, Versions};
 pub(crate) use observer::Observer;
 
 use telemetry::metrics::Family;
@@ -30,10 +30,13 @@ pub const FAMILIES: &[&Family] = &[
     consumers::RETRIES.family(),
     consumers::FETCH_FAILURES.family(),
     consumers::DEAD_LETTERS.family(),
+    consumers::REPLAYS_REFUSED.family(),
+    followers::STOPPED.family(),
     observer::DEAD_LETTERS_NOW.family(),
     followers::PROJECTED_EVENTS.family(),
     followers::PROJECTION_COMMIT_SECONDS.family(),
     followers::PROJECTION_FAILURES.family(),
+    followers::PROJECTION_VERSION.family(),
     observer::PROJECTION_LAG.family(),
     observer::PROJECTION_LAG_SECONDS.family(),
     followers::TIMERS_FIRED.family(),

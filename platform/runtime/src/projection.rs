@@ -2,6 +2,23 @@
 //!
 //! The checkpoint is committed together with the rows, so a read model is always exactly the fold
 //! up to its checkpoint. Of two instances that follow at once, one commits each page.
+//!
+//! What can be followed can be made anew: a projection that is a [`ReadModel`] is rebuilt beside the table that serves
+//! ([`rebuild()`]) and compared with its events ([`verify::compare`]).
+
+mod background;
+mod begun;
+mod catch_up;
+mod copy;
+mod database;
+mod fill;
+mod model;
+mod progress;
+mod rebuild;
+mod shadow;
+mod state;
+mod streams;
+pub mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +36,15 @@ use crate::measures::Projecting;
 use crate::precedence::Precedence;
 use crate::relay::{LOOK_EVERY, idle};
 
+pub(crate) use background::Keeper;
+pub use copy::{Cell, Jsonb, Row};
+pub use database::Database;
+pub use model::{Fold, ReadModel, Table};
+pub use progress::{Pace, Progress, Stage};
+pub use rebuild::{Error, Options, Report, rebuild};
+pub use shadow::drop_old;
+pub use state::{Description, State, Underway, describe, place_of, place_since, states};
+
 /// At most so many events a transaction.
 const PAGE_EVENTS_MAX: usize = 1_000;
 /// The least time between two transactions while requests crowd and nobody waits.
@@ -35,6 +61,12 @@ pub trait Projection: Send + Sync + 'static {
     /// waits ([`ProjectionHandle::wait_for`]) is not kept waiting by it.
     fn pace(&self) -> Duration {
         Duration::from_millis(50)
+    }
+
+    /// What it is folded from, where it can be made from the events alone: then its rows are made anew when the code's
+    /// version has changed.
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        None
     }
 
     /// Whether it reads this event at all.
@@ -115,7 +147,7 @@ impl Follower {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.catch_up(&mut known, &shutdown, &mut backoff).await {
                 tracing::warn!(projection = self.projection.name(), %error, "the projection tries again");
-                self.measures.failed();
+                self.measures.failed(&error);
                 backoff.wait(&shutdown).await;
             }
         }
@@ -127,6 +159,10 @@ impl Follower {
         shutdown: &CancellationToken,
         backoff: &mut Backoff,
     ) -> anyhow::Result<()> {
+        if let Some(model) = self.projection.model() {
+            // Before the first page: rows that are new are of this code's version.
+            database::register(&self.pool, model.table()).await?;
+        }
         let mut commits = self.store.commits();
         let mut at = self.store.checkpoint(self.projection.name()).await?;
         self.at.send_replace(at);
@@ -175,7 +211,7 @@ impl Follower {
 
     /// What is read anew from the beginning is a trace of its own: it goes on with none of those that its events are of.
     fn rebuild(&self) -> Span {
-        let mut span = self.tracer.start(Kind::Internal, format!("rebuild {}", self.projection.name()), None);
+        let mut span = self.tracer.start(Kind::Internal, ("rebuild", self.projection.name()), None);
         span.set("sagashop.projection", self.projection.name());
         span
     }

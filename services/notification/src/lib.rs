@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS, SAGA_EVENTS, USER_EVENTS};
 use runtime::{Commands, Deps, Host};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -18,14 +17,17 @@ mod consumer;
 pub mod measures;
 mod projection;
 mod queries;
+mod read_model;
 mod rest;
 mod smtp;
 mod templates;
 mod webhooks;
 mod worker;
 
+pub use read_model::{NotificationList, WebhookList};
 pub use channel::{Channel, LogChannel, Notice, Unsent};
 pub use config::{Config, Webhooks};
+pub use consumer::FOLLOWS;
 pub use smtp::SmtpChannel;
 pub use worker::Retry;
 
@@ -94,9 +96,8 @@ impl Service {
             host.spawn("webhook subscribers", listed.clone().follow(shutdown));
             (subscribers, reception) = (Some(listed), Some(rest::Reception { secrets, guard }));
         }
-        let topics = [ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS, USER_EVENTS, SAGA_EVENTS];
         let customers = consumer::Customers::new(workers, subscribers.clone());
-        host.consumer("notification", &topics, Arc::new(customers));
+        host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::new(customers));
         let notifications = host.projection(Arc::new(projection::Notifications));
         let webhooks = host.projection(Arc::new(projection::Webhooks));
         let desk = Desk::new(commands, notifications, webhooks, subscribers);
@@ -125,7 +126,7 @@ fn spawn_worker(
     let results = Results::new(Arc::clone(commands), deps.shutdown.clone());
     let owner = deps.clock.new_id();
     let sweep = Sweep::new(kind, host.store(), deps.pool, results.clone(), owner, deps.lease);
-    let worker = Worker { fresh, sweep, sender: Sender::new(channel, results, retry) };
+    let worker = Worker { fresh, sweep, sender: Sender::new(channel, host.live(), results, retry) };
     host.spawn(kind.as_str(), worker.run(deps.shutdown));
     (kind, sender)
 }

@@ -3,6 +3,7 @@
 mod webhooks;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,9 +11,11 @@ use cqrs_es::Aggregate;
 use domain::notification::{Event, Notification, Status};
 use event_store::RecordedEvent;
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::read_model::NotificationList;
 use crate::worker::Patience;
 
 pub(crate) use webhooks::Webhooks;
@@ -24,6 +27,10 @@ pub(crate) struct Notifications;
 impl Projection for Notifications {
     fn name(&self) -> &'static str {
         "notifications"
+    }
+
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(NotificationList))
     }
 
     fn reads(&self, event: &RecordedEvent) -> bool {
@@ -57,18 +64,18 @@ impl Projection for Notifications {
 }
 
 /// What a row has from its beginning.
-struct New {
-    message_id: Uuid,
-    channel: &'static str,
-    user_id: Uuid,
-    order_id: Option<Uuid>,
-    webhook_id: Option<Uuid>,
-    kind: String,
-    created_at: DateTime<Utc>,
+pub(crate) struct New {
+    pub(crate) message_id: Uuid,
+    pub(crate) channel: &'static str,
+    pub(crate) user_id: Uuid,
+    pub(crate) order_id: Option<Uuid>,
+    pub(crate) webhook_id: Option<Uuid>,
+    pub(crate) kind: String,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 impl New {
-    fn of(event: Event) -> Option<Self> {
+    pub(crate) fn of(event: Event) -> Option<Self> {
         let Event::NotificationQueued { message_id, channel, recipient, template, order_id, webhook_id, at, .. } =
             event
         else {
@@ -87,17 +94,17 @@ impl New {
 }
 
 /// What changes: each event tells all of it, but for the attempts made before one that makes none.
-struct Progress {
-    status: &'static str,
-    why: Option<&'static str>,
-    attempts: Option<i32>,
-    next_attempt_at: Option<DateTime<Utc>>,
-    sent_at: Option<DateTime<Utc>>,
-    sequence: i64,
+pub(crate) struct Progress {
+    pub(crate) status: &'static str,
+    pub(crate) why: Option<&'static str>,
+    pub(crate) attempts: Option<i32>,
+    pub(crate) next_attempt_at: Option<DateTime<Utc>>,
+    pub(crate) sent_at: Option<DateTime<Utc>>,
+    pub(crate) sequence: i64,
 }
 
 impl Progress {
-    fn of(event: &Event, sequence: i64) -> Self {
+    pub(crate) fn of(event: &Event, sequence: i64) -> Self {
         let (status, why, attempts, next_attempt_at, sent_at) = match *event {
             Event::NotificationQueued { channel, at, .. } => {
                 (Status::Queued, None, Some(0), Some(at + Patience::of(channel).unattended), None)
@@ -117,7 +124,7 @@ impl Progress {
     }
 
     /// This after that.
-    fn after(self, before: &Self) -> Self {
+    pub(crate) fn after(self, before: &Self) -> Self {
         Self { attempts: self.attempts.or(before.attempts), ..self }
     }
 }

@@ -29,12 +29,16 @@ pub mod measures;
 mod projection;
 mod publish;
 mod queries;
+mod read_model;
 mod rest;
 mod timeline;
 mod waiters;
 mod watch;
 
+pub use read_model::OrderList;
 pub use config::Config;
+pub use consumer::FOLLOWS;
+pub use projection::projection;
 pub use publish::OrderMessages as Publisher;
 pub use rest::openapi;
 pub use timeline::in_words;
@@ -84,7 +88,7 @@ impl Service {
         let mut host = runtime::Host::new("order", deps);
         measures::init();
         host.relay(OrderMessages);
-        host.consumer("order", &[event_schemas::topics::ORDER_COMMANDS], Arc::new(FulfilmentCommands));
+        host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::new(FulfilmentCommands));
         let waiters = Arc::new(Waiters::default());
         let ended = Arc::new(Ended::default());
         let rows = host.projection(Arc::new(OrderRows::new(Arc::clone(&waiters), Arc::clone(&ended))));

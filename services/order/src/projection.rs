@@ -12,12 +12,14 @@ use domain::order::{Event, Order, OrderStatus, Placed};
 use event_store::{Cursor, RecordedEvent};
 use kernel::OrderId;
 use parking_lot::Mutex;
+use runtime::projection::ReadModel;
 use runtime::{Projection, ProjectionHandle};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::ended::Ended;
 use crate::publish::order_id;
+use crate::read_model::OrderList;
 use crate::waiters::Waiters;
 
 /// Whoever wants to read what was just written waits so long at most.
@@ -62,6 +64,11 @@ impl OrderRows {
     }
 }
 
+/// The list of orders as the service keeps it, for whoever keeps one without a service: nobody waits for its rows.
+pub fn projection() -> Arc<dyn Projection> {
+    Arc::new(OrderRows::new(Arc::default(), Arc::default()))
+}
+
 #[async_trait]
 impl Projection for OrderRows {
     fn name(&self) -> &'static str {
@@ -71,6 +78,10 @@ impl Projection for OrderRows {
     /// Whoever placed an order waits for its row.
     fn pace(&self) -> Duration {
         Duration::ZERO
+    }
+
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(OrderList))
     }
 
     fn reads(&self, event: &RecordedEvent) -> bool {

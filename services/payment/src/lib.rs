@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use anyhow::ensure;
-use event_schemas::topics::PAYMENT_COMMANDS;
 use psp::signed::Doorkeeper;
 use runtime::{Deps, Host};
 use tokio::net::TcpListener;
@@ -28,12 +27,15 @@ mod projection;
 pub mod provider;
 mod publish;
 mod queries;
+mod read_model;
 mod recorder;
 mod rest;
 mod sweep;
 mod worker;
 
+pub use read_model::PaymentList;
 pub use config::{Choice, Config};
+pub use consumer::FOLLOWS;
 pub use publish::Publisher;
 
 use provider::{HttpProvider, Notice, Provider, SimulatedProvider};
@@ -105,13 +107,13 @@ impl Service {
         let mut host = Host::new("payment", deps);
         let (jobs, queue) = mpsc::channel(worker::QUEUE_MAX);
         host.relay(publish::Publisher);
-        host.consumer("payment", &[PAYMENT_COMMANDS], Arc::new(consumer::PaymentCommands::new(jobs.clone())));
+        host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::new(consumer::PaymentCommands::new(jobs.clone())));
         let projection = host.projection(Arc::new(projection::Payments));
 
         let (pool, shutdown) = (host.deps().pool.clone(), host.deps().shutdown.clone());
         let clock = Arc::clone(&host.deps().clock);
         let recorder = recorder::Recorder::start(host.store(), Arc::clone(&clock));
-        let worker = worker::Worker::new(connected.provider, recorder, Arc::clone(&clock), &config);
+        let worker = worker::Worker::new(connected.provider, host.live(), recorder, Arc::clone(&clock), &config);
         host.spawn("provider calls", Arc::clone(&worker).run(queue, shutdown.clone()));
         let notices = notices::Notices::new(host.store(), worker, jobs.clone());
         if let Some(told) = connected.notices {

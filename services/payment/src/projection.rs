@@ -1,18 +1,22 @@
 //! The read model of payments: each row is the fold of its stream up to the checkpoint.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::payment::{Event, Payment};
 use event_store::RecordedEvent;
 use kernel::{Money, OrderId};
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::queries::{self, RefundRow, RefundStatus, Row, Status};
+use crate::read_model::PaymentList;
 
 /// Follows the payments.
 pub(crate) struct Payments;
@@ -23,6 +27,10 @@ impl Projection for Payments {
         "payments"
     }
 
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(PaymentList))
+    }
+
     fn reads(&self, event: &RecordedEvent) -> bool {
         event.aggregate_type == Payment::TYPE
     }
@@ -31,15 +39,11 @@ impl Projection for Payments {
         let mut rows = known(connection, events).await?;
         for recorded in events {
             let id: Uuid = recorded.aggregate_id.parse()?;
+            let place = Place { recorded_at: recorded.recorded_at, sequence: i64::try_from(recorded.sequence)? };
             let event = recorded.decode::<Payment>()?;
-            let row = match rows.remove(&id) {
-                Some(row) => row,
-                None => match new_row(id, &event, recorded) {
-                    Some(row) => row,
-                    None => continue,
-                },
-            };
-            rows.insert(id, fold(row, event, recorded));
+            if let Some(row) = folded(rows.remove(&id), id, event, place) {
+                rows.insert(id, row);
+            }
         }
         write(connection, rows.into_values().collect()).await
     }
@@ -58,8 +62,20 @@ async fn known(connection: &mut PgConnection, events: &[RecordedEvent]) -> anyho
     Ok(rows.into_iter().map(|row| (row.payment_id, row)).collect())
 }
 
+/// When an event was recorded, and where it stands in its stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) recorded_at: DateTime<Utc>,
+    pub(crate) sequence: i64,
+}
+
+/// The row after this event.
+pub(crate) fn folded(row: Option<Row>, payment_id: Uuid, event: Event, place: Place) -> Option<Row> {
+    Some(fold(row.or_else(|| new_row(payment_id, &event, place))?, event, place))
+}
+
 /// The row that a stream's first event begins.
-fn new_row(payment_id: Uuid, event: &Event, recorded: &RecordedEvent) -> Option<Row> {
+fn new_row(payment_id: Uuid, event: &Event, place: Place) -> Option<Row> {
     let (Event::ChargeRequested { order_id: OrderId(order_id), .. }
     | Event::PaymentVoided { order_id: OrderId(order_id), .. }) = event
     else {
@@ -78,15 +94,14 @@ fn new_row(payment_id: Uuid, event: &Event, recorded: &RecordedEvent) -> Option<
         attempt: 0,
         reason: None,
         refunds: Json(Vec::new()),
-        requested_at: recorded.recorded_at,
-        updated_at: recorded.recorded_at,
+        requested_at: place.recorded_at,
+        updated_at: place.recorded_at,
         sequence: 0,
     })
 }
 
-fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
-    let row =
-        Row { updated_at: recorded.recorded_at, sequence: i64::try_from(recorded.sequence).unwrap_or(i64::MAX), ..row };
+fn fold(row: Row, event: Event, place: Place) -> Row {
+    let row = Row { updated_at: place.recorded_at, sequence: place.sequence, ..row };
     let asked = |row: Row, user: Uuid, Money { minor, currency }: Money| Row {
         user_id: Some(user),
         amount_minor: minor,
@@ -118,7 +133,7 @@ fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
                 reason: reason.to_string(),
                 failure: None,
                 transaction_id: None,
-                requested_at: recorded.recorded_at,
+                requested_at: place.recorded_at,
                 ended_at: None,
             };
             Row {
@@ -130,7 +145,7 @@ fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
             }
         }
         Event::PaymentRefunded { amount, transaction_id: Some(id), .. } => {
-            let refunds = ended(row.refunds, recorded, |refund| RefundRow {
+            let refunds = ended(row.refunds, place, |refund| RefundRow {
                 status: RefundStatus::Succeeded,
                 transaction_id: Some(id.0),
                 failure: None,
@@ -140,7 +155,7 @@ fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
         }
         Event::RefundFailed { reason, .. } => {
             let failure = Some(reason.to_string());
-            let refunds = ended(row.refunds, recorded, |refund| RefundRow {
+            let refunds = ended(row.refunds, place, |refund| RefundRow {
                 status: RefundStatus::Failed,
                 failure: failure.clone(),
                 ..refund
@@ -153,11 +168,11 @@ fn fold(row: Row, event: Event, recorded: &RecordedEvent) -> Row {
 /// The last of the refunds has ended.
 fn ended(
     mut refunds: Json<Vec<RefundRow>>,
-    recorded: &RecordedEvent,
+    place: Place,
     how: impl FnOnce(RefundRow) -> RefundRow,
 ) -> Json<Vec<RefundRow>> {
     if let Some(last) = refunds.0.pop() {
-        refunds.0.push(RefundRow { ended_at: Some(recorded.recorded_at), ..how(last) });
+        refunds.0.push(RefundRow { ended_at: Some(place.recorded_at), ..how(last) });
     }
     refunds
 }

@@ -16,6 +16,7 @@ mod preconditions;
 mod projection;
 mod publish;
 mod queries;
+mod read_model;
 mod refusal;
 mod rest;
 mod search;
@@ -23,7 +24,9 @@ mod seed;
 mod service;
 mod transfer;
 
+pub use read_model::Catalogue;
 pub use config::Config;
+pub use consumer::FOLLOWS;
 pub use publish::Publisher;
 pub use rest::openapi;
 pub use search::folded;

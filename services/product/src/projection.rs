@@ -10,11 +10,13 @@ use domain::product::{self, Category, Price, Product, ProductName};
 use domain::stock::{self, Stock};
 use event_store::RecordedEvent;
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::cache::{Cache, invalidation};
 use crate::publish::product_id;
+use crate::read_model::Catalogue;
 use crate::search::folded;
 
 /// Keeps the table `products`: four statements a page at most, however many events it has.
@@ -34,6 +36,10 @@ impl Products {
 impl Projection for Products {
     fn name(&self) -> &'static str {
         "products"
+    }
+
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(Catalogue))
     }
 
     fn reads(&self, event: &RecordedEvent) -> bool {
@@ -138,15 +144,15 @@ struct Deleted {
 
 /// The sum of what a page does to a product's stock.
 #[derive(Default)]
-struct Change {
-    available: i64,
-    reserved: i64,
-    sold: i64,
-    initial: i64,
-    restocked: i64,
+pub(crate) struct Change {
+    pub(crate) available: i64,
+    pub(crate) reserved: i64,
+    pub(crate) sold: i64,
+    pub(crate) initial: i64,
+    pub(crate) restocked: i64,
     /// When somebody counted or restocked; orders do not make a product another one.
-    updated_at: Option<DateTime<Utc>>,
-    sequence: i64,
+    pub(crate) updated_at: Option<DateTime<Utc>>,
+    pub(crate) sequence: i64,
 }
 
 impl Page {
@@ -160,7 +166,7 @@ impl Page {
             } else {
                 let change = page.stock.entry(id).or_default();
                 change.sequence = sequence;
-                change.add(&event.decode::<Stock>()?, event.metadata.recorded_at);
+                change.add(&event.decode::<Stock>()?);
             }
         }
         Ok(page)
@@ -175,8 +181,9 @@ impl Page {
             }
             Event::ProductUpdated { name, price, category, at } => {
                 let earlier = self.listings.remove(&id);
-                let (created_at, sku) = earlier.map_or((at, None), |earlier| (earlier.created_at, earlier.sku));
-                self.listings.insert(id, Listing::new(&name, price, category, sku, created_at, at, sequence));
+                let (created_at, updated_at, sku) = earlier
+                    .map_or((at, at, None), |earlier| (earlier.created_at, earlier.updated_at.max(at), earlier.sku));
+                self.listings.insert(id, Listing::new(&name, price, category, sku, created_at, updated_at, sequence));
             }
             Event::ProductDeleted { at } => {
                 self.deleted.insert(id, Deleted { at, sequence });
@@ -194,15 +201,15 @@ impl Page {
 }
 
 impl Change {
-    fn add(&mut self, event: &stock::Event, recorded_at: DateTime<Utc>) {
+    pub(crate) fn add(&mut self, event: &stock::Event) {
         use stock::Event;
         match *event {
             Event::StockOpened { quantity, .. } => {
                 self.initial += quantity;
                 self.available += quantity;
             }
-            Event::StockRestocked { quantity, at, .. } => self.recount(quantity.into(), at.unwrap_or(recorded_at)),
-            Event::StockAdjusted { delta, at, .. } => self.recount(delta, at.unwrap_or(recorded_at)),
+            Event::StockRestocked { quantity, at, .. } => self.recount(quantity.into(), at),
+            Event::StockAdjusted { delta, at, .. } => self.recount(delta, at),
             Event::StockReserved { quantity, .. } => {
                 self.available -= i64::from(quantity);
                 self.reserved += i64::from(quantity);
@@ -222,7 +229,7 @@ impl Change {
     fn recount(&mut self, delta: i64, at: DateTime<Utc>) {
         self.available += delta;
         self.restocked += delta;
-        self.updated_at = Some(at);
+        self.updated_at = self.updated_at.max(Some(at));
     }
 }
 

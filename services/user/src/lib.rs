@@ -22,9 +22,11 @@ mod persons;
 mod projection;
 mod publish;
 mod queries;
+mod read_model;
 mod rest;
 mod vault;
 
+pub use read_model::UserList;
 pub use config::{Bootstrap, Config};
 pub use offline::create_account;
 pub use publish::Publisher;

@@ -1,15 +1,18 @@
 //! The read model of users. What is personal comes and stays as ciphertext.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::user::{Event, Role, Sealed, User};
 use event_store::RecordedEvent;
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::commands::is_user;
+use crate::read_model::UserList;
 
 /// Follows the user store.
 pub(crate) struct Users;
@@ -27,6 +30,10 @@ struct Change {
 impl Projection for Users {
     fn name(&self) -> &'static str {
         "users"
+    }
+
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(UserList))
     }
 
     fn reads(&self, event: &RecordedEvent) -> bool {

@@ -8,6 +8,7 @@ use telemetry::metrics::{
 };
 
 use super::size;
+use crate::relay::FOLLOWER;
 
 const TOPIC: Label = Label::open("topic", "the topics of the event catalogue");
 pub(super) const PROJECTION: Label = Label::open("projection", "the service's projections");
@@ -50,6 +51,20 @@ pub(super) static PROJECTION_FAILURES: Counters = Counters::new(
     &[SERVICE, PROJECTION],
 );
 
+pub(super) static STOPPED: Gauges = Gauges::new(
+    "follower_stopped_by_version",
+    "1 while a consumer, the relay or a projection stands still before what a newer program wrote: it goes on once its own \
+     program is as new.",
+    &[SERVICE, Label::open("follower", "the service's consumers and projections, and `relay`")],
+);
+
+pub(super) static PROJECTION_VERSION: Gauges = Gauges::new(
+    "projection_version",
+    "The version of a read model: of the `code`, and of the `rows` that serve. Where they differ, the rows are being made \
+     anew.",
+    &[SERVICE, PROJECTION, Label::one_of("of", &["code", "rows"])],
+);
+
 pub(super) static TIMERS_FIRED: Counters =
     Counters::new("timers_fired_total", "Durable timers that were due and led to something.", &[SERVICE, AGGREGATE]);
 pub(super) static TIMER_DELAY_SECONDS: Histograms = Histograms::new(
@@ -59,6 +74,23 @@ pub(super) static TIMER_DELAY_SECONDS: Histograms = Histograms::new(
     SECONDS,
 );
 
+/// Whether a follower stands still before what a newer program wrote.
+pub(crate) struct Stopped(IntGauge);
+
+impl Stopped {
+    pub(crate) fn new(service: &str, follower: &str) -> Self {
+        Self(STOPPED.with(&[service, follower]))
+    }
+
+    pub(crate) fn failed(&self, error: &event_store::Error) {
+        self.0.set(matches!(error, event_store::Error::UnknownVersion { .. }).into());
+    }
+
+    pub(crate) fn goes_on(&self) {
+        self.0.set(0);
+    }
+}
+
 /// A relay's.
 pub(crate) struct Relaying {
     service: &'static str,
@@ -67,6 +99,7 @@ pub(crate) struct Relaying {
     seconds: Histogram,
     failures: IntCounter,
     leading: IntGauge,
+    stopped: Stopped,
 }
 
 impl Relaying {
@@ -79,11 +112,13 @@ impl Relaying {
             seconds: PUBLISH_SECONDS.with(of),
             failures: RELAY_FAILURES.with(of),
             leading: RELAY_LEADING.with(of),
+            stopped: Stopped::new(service, FOLLOWER),
         }
     }
 
     /// The relay has passed so many events.
     pub(crate) fn passed(&self, events: usize) {
+        self.stopped.goes_on();
         self.events.inc_by(events as u64);
     }
 
@@ -98,8 +133,10 @@ impl Relaying {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn failed(&self) {
+    /// It begins again from its checkpoint; because of what is in the store, if there is such an error.
+    pub(crate) fn failed(&self, error: Option<&event_store::Error>) {
         self.failures.inc();
+        error.inspect(|error| self.stopped.failed(error));
     }
 
     pub(crate) fn leads(&self, leads: bool) {
@@ -112,6 +149,7 @@ pub(crate) struct Projecting {
     events: IntCounter,
     seconds: Histogram,
     failures: IntCounter,
+    stopped: Stopped,
 }
 
 impl Projecting {
@@ -121,17 +159,39 @@ impl Projecting {
             events: PROJECTED_EVENTS.with(of),
             seconds: PROJECTION_COMMIT_SECONDS.with(of),
             failures: PROJECTION_FAILURES.with(of),
+            stopped: Stopped::new(service, projection),
         }
     }
 
     /// So many events were passed in one transaction.
     pub(crate) fn committed(&self, events: usize, took: Duration) {
+        self.stopped.goes_on();
         self.events.inc_by(events as u64);
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn failed(&self) {
+    /// It begins again from its checkpoint.
+    pub(crate) fn failed(&self, error: &anyhow::Error) {
         self.failures.inc();
+        error.downcast_ref().inspect(|error| self.stopped.failed(error));
+    }
+}
+
+/// A read model's versions.
+pub(crate) struct Versions {
+    code: IntGauge,
+    rows: IntGauge,
+}
+
+impl Versions {
+    pub(crate) fn new(service: &str, projection: &str) -> Self {
+        let of = |what| PROJECTION_VERSION.with(&[service, projection, what]);
+        Self { code: of("code"), rows: of("rows") }
+    }
+
+    pub(crate) fn set(&self, code: i32, rows: i32) {
+        self.code.set(code.into());
+        self.rows.set(rows.into());
     }
 }
 

@@ -8,11 +8,13 @@ mod fixture;
 mod gate;
 mod leases;
 mod poison;
+mod rebuild;
 mod relay;
 mod retry;
 mod states;
 mod tally;
 mod timers;
+mod versions;
 
 use fixture::{Kind, Topic};
 
@@ -58,4 +60,9 @@ on_each_broker! {
         a_second_poison_stops_the_release_where_it_stands
         a_key_with_more_letters_than_a_batch_is_released_whole
         an_act_and_its_record_are_one_and_the_relay_passes_it_by;
+    versions:
+        earlier_forms_are_read_as_what_they_mean_today
+        what_a_newer_program_wrote_stops_whoever_meets_it
+        a_message_of_a_newer_form_stops_the_consumer_before_it
+        a_replayed_record_is_acted_on_within_its_own_replay_alone;
 }

@@ -1,13 +1,18 @@
 //! The read model of webhooks.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cqrs_es::Aggregate;
 use domain::notification::Kind;
 use domain::notification::webhook::{Event, Settings, Webhook};
 use event_store::RecordedEvent;
 use runtime::Projection;
+use runtime::projection::ReadModel;
 use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::read_model::WebhookList;
 
 /// Follows the webhooks. They are few and seldom change: one statement an event will do.
 pub(crate) struct Webhooks;
@@ -16,6 +21,10 @@ pub(crate) struct Webhooks;
 impl Projection for Webhooks {
     fn name(&self) -> &'static str {
         "webhooks"
+    }
+
+    fn model(&self) -> Option<Arc<dyn ReadModel>> {
+        Some(Arc::new(WebhookList))
     }
 
     fn reads(&self, event: &RecordedEvent) -> bool {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Cache;
 
-const CHANNEL: &str = "products_changed";
+pub(crate) const CHANNEL: &str = "products_changed";
 /// A notification has at most 8,000 bytes, an id 32.
 const IDS_MAX: usize = 200;
 /// After a failure.
