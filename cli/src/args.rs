@@ -7,8 +7,8 @@ mod examples;
 mod groups;
 mod kafka;
 mod look;
-mod moment;
 mod mend;
+mod moment;
 mod operate;
 mod payment;
 mod projection;
@@ -28,12 +28,12 @@ pub use look::{
     By, EventsCommand, EventsCountArgs, EventsListArgs, EventsShowArgs, EventsTailArgs, FilterArgs, StateArgs,
     StoreArgs, StreamArgs, TraceArgs,
 };
-pub use moment::Moment;
 pub use mend::{
     ActArgs, DeadLettersCommand, DiscardArgs, EditArgs, IdempotencyCommand, IdempotencyShowArgs, LettersListArgs,
     LettersShowArgs, OffsetsCommand, OffsetsListArgs, OffsetsSetArgs, OpsCommand, OpsLogArgs, RelayCommand,
     RelayPendingArgs, RelayRewindArgs, RelayStatusArgs, RetryArgs,
 };
+pub use moment::Moment;
 pub(crate) use operate::roles_of;
 pub use operate::{DoctorArgs, RestoreCheckArgs};
 pub use payment::{PaymentArgs, ProviderArgs, ProviderKind};
@@ -41,9 +41,9 @@ pub use projection::{
     From, ProjectionCommand, ProjectionDropOldArgs, ProjectionListArgs, ProjectionRebuildArgs, ProjectionVerifyArgs,
 };
 pub use replay::{ReplayArgs, ReplayFrom, ReplayTo};
-pub use schemas::{SchemasCheckArgs, SchemasCommand, SchemasDiffArgs, SchemasListArgs, SchemasShowArgs, SchemasWriteArgs};
-pub use saga::{
-    SagaActArgs, SagaCommand, SagaFilterArgs, SagaGraphArgs, SagaListArgs, SagaRestartArgs, SagaShowArgs,
+pub use saga::{SagaActArgs, SagaCommand, SagaFilterArgs, SagaGraphArgs, SagaListArgs, SagaRestartArgs, SagaShowArgs};
+pub use schemas::{
+    SchemasCheckArgs, SchemasCommand, SchemasDiffArgs, SchemasListArgs, SchemasShowArgs, SchemasWriteArgs,
 };
 pub use shop::{ServeArgs, UpArgs};
 pub use transfer::{EventsCopyArgs, EventsExportArgs, EventsImportArgs};

@@ -8,10 +8,12 @@ pub mod ops;
 pub mod relay;
 
 use crate::args::{ActArgs, DatabaseArgs, GlobalArgs};
+use crate::config::nearest;
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use crate::postgres::Server;
 use chrono::{DateTime, SecondsFormat, Utc};
+use event_schemas::topics;
 use event_store::{EventStore, HashChain, Mend, Operation, PgStore, StoreOptions, UnitOfWork, clock};
 use sqlx::PgPool;
 use std::io::{BufRead, IsTerminal, Write};
@@ -65,6 +67,19 @@ impl Store {
     /// Says whose database did not answer.
     pub(crate) fn away(&self, error: &dyn std::fmt::Display) -> anyhow::Error {
         Failure::new(Code::Unavailable, format!("{}: {error}", self.role.database())).into()
+    }
+
+    /// The consumers that have a place on a topic here.
+    ///
+    /// # Errors
+    /// The store is away.
+    pub(crate) async fn consumers(&self) -> anyhow::Result<Vec<String>> {
+        // Who relays or sweeps is settled by leases on places that are no topics.
+        sqlx::query_scalar("SELECT DISTINCT consumer FROM consumer_offsets WHERE topic = ANY($1) ORDER BY consumer")
+            .bind(topics::ALL.map(str::to_owned).to_vec())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|error| self.away(&error))
     }
 
     /// Does it and records it, or neither.
@@ -142,6 +157,11 @@ impl ActArgs {
             _ => Err(Failure::new(Code::Interrupted, "nothing was changed").into()),
         }
     }
+}
+
+/// `: did you mean payment?`, where there is something like it; else nothing.
+pub(crate) fn meant<'a>(name: &str, among: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, among.into_iter()).map(|nearest| format!(": did you mean {nearest}?")).unwrap_or_default()
 }
 
 pub(crate) fn time(at: DateTime<Utc>) -> String {

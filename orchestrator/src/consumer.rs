@@ -5,12 +5,21 @@ use event_schemas::Published;
 use event_schemas::order::{OrderCancelRequested, OrderCancelled, OrderConfirmed, OrderCreated};
 use event_schemas::payment::{PaymentFailed, PaymentRefunded, PaymentSuccess, RefundFailed};
 use event_schemas::product::{StockCommitted, StockRejected, StockReleased, StockReserved};
+use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS};
 use kernel::OrderId;
+use runtime::consumer::Follows;
 use runtime::message::{self, Message};
 use runtime::{Handler, Origin, Step, Timer};
 
 use crate::measures;
 use crate::saga::order_fulfilment::{Command, Direction, Event, Input, InputKind, Line, OrderFulfilment};
+
+/// What the consumer follows.
+pub const FOLLOWS: Follows = Follows {
+    consumer: "orchestrator",
+    topics: &[ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS],
+    acts_on: |message| input(message).is_ok_and(|input| input.is_some()),
+};
 
 /// Feeds the order fulfilment saga.
 pub(crate) struct Sagas;
@@ -30,24 +39,24 @@ impl Handler for Sagas {
     }
 
     fn describe(&self, id: &str, input: &Input, span: &mut telemetry::Span) {
-        span.set_with("saga.id", || id.to_owned());
-        span.set_with("order.id", || id.to_owned());
+        span.set("saga.id", id);
+        span.set("order.id", id);
         span.set("saga.input", input.kind.trigger().as_str());
     }
 
     /// Each asking for a step is a span, below which the services do it. What undoes is recorded in any case.
-    fn step(&self, id: &str, event: &Event) -> Option<Step> {
+    fn step<'a>(&self, id: &'a str, event: &'a Event) -> Option<Step<'a>> {
         let Event::CommandIssued { step, direction, attempt, command, .. } = event else { return None };
         let undoes = *direction == Direction::Undo || matches!(command, Command::CancelOrder { .. });
         Some(Step {
-            name: format!("saga {}", command.as_str()).into(),
+            name: ("saga", command.as_str()).into(),
             kept: undoes.then_some("compensation"),
             attributes: vec![
-                ("saga.id", id.to_owned().into()),
+                ("saga.id", id.into()),
                 ("saga.step", step.to_string().into()),
-                ("saga.direction", direction.to_string().into()),
+                ("saga.direction", if *direction == Direction::Undo { "undo" } else { "forward" }.into()),
                 ("saga.attempt", i64::from(*attempt).into()),
-                ("order.id", id.to_owned().into()),
+                ("order.id", id.into()),
             ],
         })
     }

@@ -10,7 +10,7 @@ use telemetry::metrics::{Counters, Family, FloatGauges, Gauges, Histograms, IntC
 use crate::saga::order_fulfilment::{CAUSES, Direction, Event, OrderFulfilment, StepId, cause};
 
 const SAGA: Label = Label::one_of("saga", &["order_fulfilment"]);
-const STATES: &[&str] = &["reserving", "charging", "completing", "compensating", "cancelling", "stuck"];
+const STATES: &[&str] = &["reserving", "charging", "completing", "compensating", "cancelling", "stuck", "paused"];
 const STATE: Label = Label::one_of("state", STATES);
 const OUTCOME: Label = Label::one_of("outcome", &["completed", "cancelled"]);
 const STEP: Label =
@@ -60,7 +60,7 @@ static STUCK: Counters = Counters::new("saga_stuck_total", "Steps that got stuck
 static ACTS: Counters = Counters::new(
     "saga_operator_acts_total",
     "What operators did.",
-    &[SAGA, Label::one_of("act", &["retry", "skip", "cancel"])],
+    &[SAGA, Label::one_of("act", &["retry", "skip", "cancel", "pause", "resume", "restart"])],
 );
 
 /// All of them, for `docs/metrics.md`.
@@ -115,6 +115,11 @@ pub(crate) fn recorded(saga: &OrderFulfilment, events: &[Event]) {
             Event::OperatorRetried { .. } => ACTS.with(&[NAME, "retry"]).inc(),
             Event::OperatorSkipped { .. } => ACTS.with(&[NAME, "skip"]).inc(),
             Event::OperatorCancelled { .. } => ACTS.with(&[NAME, "cancel"]).inc(),
+            Event::OperatorPaused { .. } => ACTS.with(&[NAME, "pause"]).inc(),
+            Event::OperatorResumed { .. } => ACTS.with(&[NAME, "resume"]).inc(),
+            Event::OperatorRestarted { .. } => ACTS.with(&[NAME, "restart"]).inc(),
+            // Counted as what it is when it is handled.
+            Event::InputKept { .. } => {}
         }
     }
 }
@@ -221,7 +226,7 @@ mod tests {
                 next(&mut saga, 61, InputKind::Timeout);
             }
         }
-        next(&mut saga, 1, InputKind::OperatorRetry { actor: "operator:1".to_owned() });
+        next(&mut saga, 1, InputKind::OperatorRetry { actor: "operator:1".to_owned(), reason: None });
         next(&mut saga, 1, InputKind::PaymentRefunded);
         next(&mut saga, 1, InputKind::OrderCancelled);
 

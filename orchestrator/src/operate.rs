@@ -1,12 +1,12 @@
-//! What operators do to sagas from the command line: each act is recorded in the saga's own stream and among the
-//! store's operations, in one unit of work.
+//! What operators do to sagas, by REST and by the command line: each act is recorded in the saga's own stream and among
+//! the store's operations, in one unit of work.
 
-use event_store::Operation;
-use runtime::{Commands, Handler, Origin, commands};
+use event_store::{Answer, Operation};
+use runtime::{Commands, Executed, Origin, commands};
 use uuid::Uuid;
 
-use crate::consumer::Sagas;
-use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
+use crate::consumer;
+use crate::saga::order_fulfilment::{CommandKind, Error, Input, InputKind, OrderFulfilment};
 
 /// What is done to a saga.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,12 @@ pub enum Act {
     Skip,
     /// Undo what has been done so far.
     Cancel,
+    /// Ask for nothing and wait for nothing.
+    Pause,
+    /// Go on, with what came meanwhile.
+    Resume,
+    /// Ask again for this step and those behind it, as far as they are not done.
+    RestartFrom(CommandKind),
 }
 
 impl Act {
@@ -26,19 +32,33 @@ impl Act {
             Self::Retry => "saga_retried",
             Self::Skip => "saga_skipped",
             Self::Cancel => "saga_cancelled",
+            Self::Pause => "saga_paused",
+            Self::Resume => "saga_resumed",
+            Self::RestartFrom(_) => "saga_restarted",
         }
     }
 
-    fn input(self, actor: String, reason: String) -> InputKind {
+    fn input(self, actor: String, reason: Option<String>) -> InputKind {
+        let said = reason.clone().unwrap_or_default();
         match self {
-            Self::Retry => InputKind::OperatorRetry { actor },
-            Self::Skip => InputKind::OperatorSkip { actor, reason },
-            Self::Cancel => InputKind::OperatorCancel { actor, reason },
+            Self::Retry => InputKind::OperatorRetry { actor, reason },
+            Self::Skip => InputKind::OperatorSkip { actor, reason: said },
+            Self::Cancel => InputKind::OperatorCancel { actor, reason: said },
+            Self::Pause => InputKind::OperatorPause { actor, reason: said },
+            Self::Resume => InputKind::OperatorResume { actor, reason: said },
+            Self::RestartFrom(from) => InputKind::OperatorRestart { actor, reason: said, from },
+        }
+    }
+
+    fn target(self, order_id: Uuid) -> serde_json::Value {
+        match self {
+            Self::RestartFrom(from) => serde_json::json!({ "order_id": order_id, "from": from.as_str() }),
+            _ => serde_json::json!({ "order_id": order_id }),
         }
     }
 }
 
-/// Does it, and tells the saga's state afterwards.
+/// Does it, with the answer to the request that it came with.
 ///
 /// # Errors
 /// The saga refuses it in the state that it is in, keeps moving on by itself, or the store is away.
@@ -46,19 +66,15 @@ pub async fn act(
     commands: &Commands,
     order_id: Uuid,
     act: Act,
-    actor: &str,
-    reason: &str,
-) -> Result<&'static str, commands::Error<Error>> {
-    let clock = commands.clock();
-    let origin = Origin::request(clock.new_id(), clock.new_id(), actor);
-    let input = Input { at: clock.now(), kind: act.input(actor.to_owned(), reason.to_owned()) };
-    let operation = Operation {
-        act: act.as_str().to_owned(),
-        target: serde_json::json!({ "order_id": order_id }),
-        reason: Some(reason.to_owned()),
-    };
+    reason: Option<String>,
+    origin: &Origin,
+    answering: impl Fn(u64) -> Option<Answer> + Send + Sync,
+) -> Result<Executed<OrderFulfilment>, commands::Error<Error>> {
+    let kind = act.input(origin.actor.clone(), reason.clone());
+    let input = Input { at: commands.clock().now(), kind };
+    let operation = Operation { act: act.as_str().to_owned(), target: act.target(order_id), reason };
     let id = order_id.to_string();
-    let timer = |before: &OrderFulfilment, after: &OrderFulfilment| Sagas.timer(&id, before, after);
-    let executed = commands.operate::<OrderFulfilment>(&id, &origin, input, &operation, timer).await?;
-    Ok(executed.state.state().as_str())
+    let answering = |_: &OrderFulfilment, sequence| answering(sequence);
+    // What is asked for again has a deadline again.
+    commands.operate(&id, origin, input, &operation, &answering, consumer::timer).await
 }

@@ -39,7 +39,11 @@ impl Publish for Publisher {
             | Event::CompensationStarted { .. }
             | Event::OperatorRetried { .. }
             | Event::OperatorSkipped { .. }
-            | Event::OperatorCancelled { .. } => Vec::new(),
+            | Event::OperatorCancelled { .. }
+            | Event::OperatorPaused { .. }
+            | Event::InputKept { .. }
+            | Event::OperatorResumed { .. }
+            | Event::OperatorRestarted { .. } => Vec::new(),
         })
     }
 }

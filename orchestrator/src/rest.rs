@@ -16,8 +16,8 @@ use web::auth::{Admin, Identity};
 use web::idempotency::{Keeper, gone, told_again};
 use web::{Amount, Answered, Idempotency, IdempotencyKey, Line, Problem, RequestContext, Ticket, Timestamp};
 
-use crate::saga::order_fulfilment::{Error, Input, InputKind, OrderFulfilment};
-use crate::{consumer, inspect, measures};
+use crate::saga::order_fulfilment::Error;
+use crate::{inspect, measures, operate};
 
 pub(crate) const TITLE: &str = "Sagashop orchestrator";
 
@@ -44,7 +44,8 @@ struct Saga {
     order_id: Uuid,
     /// Who ordered.
     user_id: Uuid,
-    /// `reserving`, `charging`, `completing`, `completed`, `compensating`, `cancelling`, `cancelled` or `stuck`.
+    /// `reserving`, `charging`, `completing`, `completed`, `compensating`, `cancelling`, `cancelled`,
+    /// `stuck` or `paused`.
     state: String,
     /// The steps that are stuck.
     #[oai(skip_serializing_if_is_none)]
@@ -150,7 +151,7 @@ impl Api {
         #[oai(name = "Idempotency-Key")]
         key: IdempotencyKey,
     ) -> Result<Answered<Json<Saga>>, Problem> {
-        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorRetry { actor }).await
+        self.act(&admin.0, order_id.0, context, &key, operate::Act::Retry, None).await
     }
 
     /// Take a stuck step as done
@@ -170,7 +171,7 @@ impl Api {
         body: Json<Reason>,
     ) -> Result<Answered<Json<Saga>>, Problem> {
         let reason = body.0.reason.trim().to_owned();
-        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorSkip { actor, reason }).await
+        self.act(&admin.0, order_id.0, context, &key, operate::Act::Skip, Some(reason)).await
     }
 
     /// Cancel a saga
@@ -190,7 +191,7 @@ impl Api {
         body: Json<Reason>,
     ) -> Result<Answered<Json<Saga>>, Problem> {
         let reason = body.0.reason.trim().to_owned();
-        self.act(&admin.0, order_id.0, context, &key, |actor| InputKind::OperatorCancel { actor, reason }).await
+        self.act(&admin.0, order_id.0, context, &key, operate::Act::Cancel, Some(reason)).await
     }
 }
 
@@ -205,25 +206,20 @@ impl Api {
         order_id: Uuid,
         context: RequestContext,
         key: &IdempotencyKey,
-        kind: impl FnOnce(String) -> InputKind,
+        what: operate::Act,
+        reason: Option<String>,
     ) -> Result<Answered<Json<Saga>>, Problem> {
         let actor = format!("operator:{}", admin.user_id);
-        let clock = self.commands.clock();
-        let input = Input { at: clock.now(), kind: kind(actor.clone()) };
         let origin = Origin {
             traceparent: context.traceparent,
-            ..Origin::request(context.correlation_id, clock.new_id(), actor)
+            ..Origin::request(context.correlation_id, self.commands.clock().new_id(), actor)
         };
         let act = |ticket: Ticket| async move {
-            let answering = |_: &_, sequence| ticket.note(|| Act { order_id, sequence }.note());
-            let id = order_id.to_string();
-            // What is asked for again has a deadline again.
-            let executed =
-                self.commands.execute_timed::<OrderFulfilment>(&id, &origin, input, &answering, consumer::timer);
-            let executed = executed.await.map_err(refusal)?;
+            let answering = |sequence| ticket.note(|| Act { order_id, sequence }.note());
+            let executed = operate::act(&self.commands, order_id, what, reason, &origin, answering).await;
+            let executed = executed.map_err(refusal)?;
             measures::recorded(&executed.state, &executed.events);
-            let sequence = executed.sequence;
-            Act { order_id, sequence }.told(&self.pool).await
+            Act { order_id, sequence: executed.sequence }.told(&self.pool).await
         };
         self.keys.once(key, Some(admin), act).await
     }

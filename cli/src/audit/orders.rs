@@ -125,6 +125,7 @@ struct Comparison {
     over: u64,
     open: usize,
     stuck: usize,
+    paused: usize,
 }
 
 impl Comparison {
@@ -153,7 +154,9 @@ impl Comparison {
         }
         self.over += settled.0.len() as u64;
         self.open += part.sagas.values().filter(|saga| !saga.state.is_over()).count();
-        self.stuck += part.sagas.values().filter(|saga| saga.state == State::Stuck).count();
+        let are = |state| part.sagas.values().filter(|saga| saga.state == state).count();
+        self.stuck += are(State::Stuck);
+        self.paused += are(State::Paused);
         for suspect in suspects {
             if self.suspects.len() < SUSPECTS_MAX {
                 self.suspects.push(Suspect {
@@ -178,10 +181,10 @@ impl Comparison {
                 self.totals.entry(currency).or_default().add(totals);
             }
         }
-        let Self { mut crossed, totals, over, open, stuck, .. } = self;
+        let Self { mut crossed, totals, over, open, stuck, paused, .. } = self;
         crossed.money.checked(over);
         crossed.stock.checked(over);
-        crossed.ends.note(format!("{over} are over, {open} sagas are open, {stuck} of them stuck"));
+        crossed.ends.note(format!("{over} are over, {open} sagas are open, {stuck} of them stuck, {paused} paused"));
         told(totals, &mut crossed.money);
         Ok(crossed)
     }
@@ -209,7 +212,7 @@ fn ends(at: DateTime<Utc>, sagas: &HashMap<Uuid, SagaFacts>, orders: &HashMap<Uu
     }
     for (id, saga) in sagas {
         let overdue = saga.deadline.filter(|deadline| at - *deadline > DEADLINE_GRACE);
-        let is_waiting = !saga.state.is_over() && saga.state != State::Stuck;
+        let is_waiting = !saga.state.is_over() && !matches!(saga.state, State::Stuck | State::Paused);
         match overdue {
             _ if !orders.contains_key(id) => suspect(*id, "has a saga and no events".to_owned()),
             Some(deadline) if is_waiting => {

@@ -28,6 +28,8 @@ pub(super) trait Subject: Send {
     const ONCE: &'static [&'static str];
     /// Event types of which one command may record several.
     const MANY: &'static [&'static str] = &[];
+    /// Event types whose command handles what others sent before: any number of effects are its own.
+    const GATHERING: &'static [&'static str] = &[];
 
     /// The row's stream.
     fn key(row: &Self::Row) -> Uuid;
@@ -170,6 +172,8 @@ struct Stream<S: Subject> {
     types: Vec<(String, u64)>,
     /// By type: which command it was that recorded one.
     effects: HashSet<(usize, Uuid)>,
+    /// The last command that handles what others sent.
+    gathering: Option<Uuid>,
 }
 
 impl<S: Subject> Stream<S> {
@@ -189,6 +193,7 @@ impl<S: Subject> Stream<S> {
             is_readable: true,
             types: Vec::new(),
             effects: HashSet::new(),
+            gathering: None,
         }
     }
 
@@ -254,9 +259,13 @@ impl<S: Subject> Stream<S> {
         self.types[number].1 += 1;
         findings.checks.commands.checked(1);
         let command = recorded.metadata.command_id;
+        if S::GATHERING.contains(&name) {
+            self.gathering = Some(command);
+        }
+        let gathers = self.gathering == Some(command);
         if S::ONCE.contains(&name) && self.types[number].1 > 1 {
             findings.checks.commands.violated(|| format!("{kind} {id} event {sequence}: {name} again"));
-        } else if !S::MANY.contains(&name) && !self.effects.insert((number, command)) {
+        } else if !gathers && !S::MANY.contains(&name) && !self.effects.insert((number, command)) {
             findings
                 .checks
                 .commands

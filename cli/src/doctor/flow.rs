@@ -112,9 +112,9 @@ async fn timers(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sqlx::Er
 }
 
 async fn sagas(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sqlx::Error> {
-    let (open, stuck, overdue, named): (i64, i64, i64, Option<String>) = sqlx::query_as(
-        "SELECT count(*), count(*) FILTER (WHERE state = 'stuck'),
-                count(*) FILTER (WHERE state <> 'stuck' AND deadline < clock_timestamp() - make_interval(secs => $1)),
+    let (open, stuck, paused, overdue, named): (i64, i64, i64, i64, Option<String>) = sqlx::query_as(
+        "SELECT count(*), count(*) FILTER (WHERE state = 'stuck'), count(*) FILTER (WHERE state = 'paused'),
+                count(*) FILTER (WHERE state NOT IN ('stuck', 'paused') AND deadline < clock_timestamp() - make_interval(secs => $1)),
                 (array_agg(order_id::text ORDER BY updated_at) FILTER (WHERE state = 'stuck'))[1]
            FROM sagas WHERE ended_at IS NULL",
     )
@@ -127,6 +127,10 @@ async fn sagas(store: &Store, diagnosis: &mut Diagnosis) -> Result<(), sqlx::Err
             let advice = format!("sagashop saga list --state stuck; sagashop saga show {id}");
             diagnosis.add(Verdict::Fail, "stuck sagas", store.name(), format!("{stuck} of {open} open ones"), advice);
         }
+    }
+    if paused > 0 {
+        let advice = "they stand still until an operator resumes them: sagashop saga list --state paused";
+        diagnosis.add(Verdict::Warn, "paused sagas", store.name(), format!("{paused} of {open} open ones"), advice);
     }
     if overdue == 0 {
         diagnosis.ok("overdue sagas", store.name(), "none");

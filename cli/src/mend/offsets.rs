@@ -1,6 +1,6 @@
 //! `sagashop offsets`: where consumers stand.
 
-use super::{Store, attach};
+use super::{Store, attach, meant};
 use crate::args::{GlobalArgs, OffsetsCommand, OffsetsListArgs, OffsetsSetArgs, roles_of};
 use crate::audit::{Bounds, Topics};
 use crate::exit::{Code, Failure};
@@ -10,6 +10,7 @@ use event_schemas::topics;
 use event_store::{Mend, Operation};
 use serde::Serialize;
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Runs one of the commands.
 ///
@@ -41,19 +42,7 @@ async fn list(global: &GlobalArgs, args: &OffsetsListArgs) -> anyhow::Result<Cod
 async fn set(global: &GlobalArgs, args: &OffsetsSetArgs) -> anyhow::Result<Code> {
     let server = attach(global, &args.database).await?;
     let store = Store::open(&server, args.role);
-    let place = places(&store).await?.into_iter().find(|place| {
-        place.consumer == args.consumer && format!("{}/{}", place.at.topic, place.at.partition) == args.partition
-    });
-    let missing = || {
-        let message = format!(
-            "{} does not consume {}: see sagashop offsets list {}",
-            args.consumer,
-            args.partition,
-            args.role.name()
-        );
-        Failure::new(Code::Usage, message)
-    };
-    let place = place.ok_or_else(missing)?;
+    let place = place(&store, &args.consumer, &args.partition).await?;
     let reason = if args.to < place.next_offset {
         Some(args.act.reason_needed("going back")?)
     } else {
@@ -87,6 +76,23 @@ async fn set(global: &GlobalArgs, args: &OffsetsSetArgs) -> anyhow::Result<Code>
     let mend = Mend::MoveOffset { consumer: place.consumer, partition: place.at, from: place.next_offset, to: args.to };
     store.act(vec![mend], operation, &args.act.actor()).await?;
     Ok(Code::Done)
+}
+
+/// The place of this consumer, or what was perhaps meant.
+async fn place(store: &Store, consumer: &str, partition: &str) -> anyhow::Result<Place> {
+    let name = |place: &Place| format!("{}/{}", place.at.topic, place.at.partition);
+    let mut of_consumer = places(store).await?;
+    let consumers: BTreeSet<String> = of_consumer.iter().map(|place| place.consumer.clone()).collect();
+    of_consumer.retain(|place| place.consumer == consumer);
+    let names: Vec<String> = of_consumer.iter().map(name).collect();
+    let message = if of_consumer.is_empty() {
+        let meant = meant(consumer, consumers.iter().map(String::as_str));
+        format!("the {} has no consumer {consumer}{meant}", store.role.title())
+    } else {
+        format!("{consumer} does not consume {partition}{}", meant(partition, names.iter().map(String::as_str)))
+    };
+    let place = of_consumer.into_iter().find(|place| name(place) == partition);
+    place.ok_or_else(|| Failure::new(Code::Usage, message).into())
 }
 
 /// A partition of a consumer.

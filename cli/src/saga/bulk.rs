@@ -1,28 +1,28 @@
 //! Mending sagas, alone or many at once: what is touched is shown first.
 
-use super::{Line, filter};
+use super::list::Line;
+use super::{filter, store};
 use crate::args::{GlobalArgs, SagaActArgs};
 use crate::exit::{Code, Failure};
-use crate::mend::{Store, attach, plural};
+use crate::mend::plural;
 use crate::output::{self, Row};
-use crate::ports::Role;
 use event_store::clock;
-use orchestrator::inspect::{self, Saga};
+use orchestrator::inspect::{self, Found};
 use orchestrator::operate::{self, Act};
-use runtime::Commands;
+use runtime::{Commands, Origin};
 use serde::Serialize;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 pub(super) async fn act(global: &GlobalArgs, args: &SagaActArgs, act: Act) -> anyhow::Result<Code> {
     let reason = args.act.reason_needed(name(act))?;
-    let server = attach(global, &args.database).await?;
-    let store = Store::open(&server, Role::Orchestrator);
+    let store = store(global, &args.database).await?;
     let orders = (!args.ids.is_empty()).then(|| args.ids.clone());
     let wanted = inspect::Filter { orders, ..filter(&args.filter) };
     // One more tells whether these are all.
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let found = inspect::search(&store.pool, &wanted, i64::from(args.limit) + 1).await;
-    let mut sagas = found.map_err(|error| store.away(&error))?;
+    let limit = usize::try_from(args.limit)?;
+    let found = inspect::search(&store.pool, &wanted, limit + 1).await;
+    let mut sagas = found.map_err(|error| store.failed(error))?;
     if sagas.len() > limit {
         sagas.truncate(limit);
         eprintln!("warning: more than {limit} sagas are meant: these are the newest of them, see --limit");
@@ -30,20 +30,32 @@ pub(super) async fn act(global: &GlobalArgs, args: &SagaActArgs, act: Act) -> an
     if let Some(missing) = missing(&args.ids, &sagas) {
         return Err(Failure::new(Code::Failed, format!("no such saga is meant: {missing}")).into());
     }
+    if sagas.is_empty() {
+        eprintln!("No saga is meant.");
+        return Ok(Code::Done);
+    }
     if args.act.dry_run || !args.act.yes {
         output::rows(global.output, &sagas.iter().map(Line::of).collect::<Vec<_>>())?;
     }
-    let question = format!("{} {}?", capitalised(name(act)), plural(sagas.len(), "saga", "sagas"));
-    if sagas.is_empty() || !args.act.agreed(&question)? {
+    if !args.act.agreed(&question(act, sagas.len()))? {
         return Ok(Code::Done);
     }
     let commands = Commands::new(store.events(), clock::system());
     let actor = args.act.actor();
     let mut done = Vec::new();
-    for saga in &sagas {
-        done.push(match operate::act(&commands, saga.order_id, act, &actor, &reason).await {
-            Ok(state) => Done { order_id: saga.order_id, done: true, state: state.to_owned(), refused: None },
-            Err(runtime::commands::Error::NotRecorded(error)) => return Err(store.away(&error)),
+    for Found { saga, .. } in &sagas {
+        let origin = Origin::request(commands.clock().new_id(), commands.clock().new_id(), actor.clone());
+        let acted = operate::act(&commands, saga.order_id, act, Some(reason.clone()), &origin, |_| None).await;
+        done.push(match acted {
+            Ok(executed) => {
+                let state = executed.state.state().as_str().to_owned();
+                Done { order_id: saga.order_id, done: true, state, refused: None }
+            }
+            Err(runtime::commands::Error::NotRecorded(error)) => {
+                // What was done until then is told: it is done.
+                output::rows(global.output, &done)?;
+                return Err(store.away(&error));
+            }
             Err(error) => {
                 let refused = Some(error.to_string());
                 Done { order_id: saga.order_id, done: false, state: saga.state.clone(), refused }
@@ -54,9 +66,18 @@ pub(super) async fn act(global: &GlobalArgs, args: &SagaActArgs, act: Act) -> an
     Ok(if done.iter().all(|done| done.done) { Code::Done } else { Code::Failed })
 }
 
+fn question(act: Act, count: usize) -> String {
+    let sagas = plural(count, "saga", "sagas");
+    match act {
+        Act::RestartFrom(step) => format!("Restart {sagas} from {step}?"),
+        _ => format!("{} {sagas}?", capitalised(name(act))),
+    }
+}
+
 /// A saga that was named and is not meant by the rest of what was said.
-fn missing(ids: &[Uuid], sagas: &[Saga]) -> Option<Uuid> {
-    ids.iter().copied().find(|id| sagas.iter().all(|saga| saga.order_id != *id))
+fn missing(ids: &[Uuid], sagas: &[Found]) -> Option<Uuid> {
+    let meant: HashSet<Uuid> = sagas.iter().map(|found| found.saga.order_id).collect();
+    ids.iter().copied().find(|id| !meant.contains(id))
 }
 
 fn name(act: Act) -> &'static str {
@@ -64,6 +85,9 @@ fn name(act: Act) -> &'static str {
         Act::Retry => "retry",
         Act::Skip => "skip",
         Act::Cancel => "cancel",
+        Act::Pause => "pause",
+        Act::Resume => "resume",
+        Act::RestartFrom(_) => "restart-from",
     }
 }
 

@@ -15,6 +15,8 @@
 mod cause;
 mod drawing;
 mod messages;
+mod operator;
+mod turn;
 
 use std::fmt;
 
@@ -25,9 +27,12 @@ use serde::{Deserialize, Serialize};
 pub use super::plan::Patience;
 pub(crate) use cause::{CAUSES, cause};
 pub use drawing::mermaid;
-pub use messages::{Command, Direction, Error, Event, Input, InputKind, Line, Order, StepId, Trigger, command_id};
+pub use messages::{
+    Command, CommandKind, Direction, Error, Event, Input, InputKind, Line, Order, StepId, Trigger, command_id,
+};
 
 use super::plan::{Compensatable, Pivot, Plan, Retriable};
+use turn::Turn;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Parameters
@@ -62,12 +67,18 @@ const DEFINITIONS: &[Definition] = &[
 pub const CURRENT_VERSION: u32 = 1;
 
 impl Definition {
+    /// All versions that this program can finish, the oldest first.
+    pub fn all() -> &'static [Self] {
+        DEFINITIONS
+    }
+
     /// The definition of this version, if this program has it.
     pub fn of_version(version: u32) -> Option<&'static Self> {
         DEFINITIONS.iter().find(|definition| definition.version == version)
     }
 
-    fn patience(&self, step: StepId, direction: Direction) -> Patience {
+    /// With a step, or with its undo.
+    pub fn patience(&self, step: StepId, direction: Direction) -> Patience {
         match (step, direction) {
             (StepId::ReserveStock(_), Direction::Forward) => self.reserve,
             (StepId::ChargePayment, Direction::Forward) => self.charge,
@@ -110,13 +121,17 @@ pub enum State {
     Cancelled,
     /// A step that must succeed did not, in all its attempts; other steps go on.
     Stuck,
+    /// An operator has it stand still: it asks for nothing, and keeps what comes.
+    Paused,
 }
 
-use State::{Cancelled, Cancelling, Charging, Compensating, Completed, Completing, NotStarted, Reserving, Stuck};
+use State::{
+    Cancelled, Cancelling, Charging, Compensating, Completed, Completing, NotStarted, Paused, Reserving, Stuck,
+};
 use Trigger::{
-    CancelRequested, OperatorCancel, OperatorRetry, OperatorSkip, OrderCancelled, OrderConfirmed, OrderCreated,
-    PaymentFailed, PaymentRefunded, PaymentSucceeded, RefundFailed, StockCommitted, StockRejected, StockReleased,
-    StockReserved, Timeout,
+    CancelRequested, OperatorCancel, OperatorPause, OperatorRestart, OperatorResume, OperatorRetry, OperatorSkip,
+    OrderCancelled, OrderConfirmed, OrderCreated, PaymentFailed, PaymentRefunded, PaymentSucceeded, RefundFailed,
+    StockCommitted, StockRejected, StockReleased, StockReserved, Timeout,
 };
 
 /// What matters in which state, and where it may lead. An input without a row here changes nothing, and an operator's
@@ -129,20 +144,27 @@ const TRANSITIONS: &[(State, Trigger, &[State])] = &[
     (Reserving, Timeout, &[Compensating]),
     (Reserving, CancelRequested, &[Compensating]),
     (Reserving, OperatorCancel, &[Compensating]),
+    (Reserving, OperatorRestart, &[Reserving]),
+    (Reserving, OperatorPause, &[Paused]),
     //
     (Charging, PaymentSucceeded, &[Completing]),
     (Charging, PaymentFailed, &[Compensating]),
     (Charging, Timeout, &[Compensating]),
     (Charging, CancelRequested, &[Compensating]),
     (Charging, OperatorCancel, &[Compensating]),
+    (Charging, OperatorRestart, &[Charging]),
+    (Charging, OperatorPause, &[Paused]),
     //
     (Completing, StockCommitted, &[Completing, Completed]),
     (Completing, OrderConfirmed, &[Completing, Completed]),
     (Completing, Timeout, &[Completing, Stuck]),
     (Completing, CancelRequested, &[Compensating]),
     (Completing, OperatorCancel, &[Compensating]),
+    (Completing, OperatorRestart, &[Completing]),
+    (Completing, OperatorPause, &[Paused]),
     //
     (Completed, CancelRequested, &[Compensating]),
+    (Completed, OperatorRestart, &[Completing]),
     //
     (Compensating, StockReleased, &[Compensating, Cancelling, Cancelled]),
     (Compensating, PaymentRefunded, &[Compensating, Cancelling, Cancelled]),
@@ -152,17 +174,23 @@ const TRANSITIONS: &[(State, Trigger, &[State])] = &[
     // Late: done after all, so the undo is asked for if it was not.
     (Compensating, StockReserved, &[Compensating]),
     (Compensating, PaymentSucceeded, &[Compensating]),
+    (Compensating, OperatorRestart, &[Compensating]),
+    (Compensating, OperatorPause, &[Paused]),
     //
     (Cancelling, OrderCancelled, &[Cancelled]),
     (Cancelling, Timeout, &[Cancelling, Stuck]),
     (Cancelling, StockReserved, &[Compensating]),
     (Cancelling, PaymentSucceeded, &[Compensating]),
+    (Cancelling, OperatorRestart, &[Compensating, Cancelling]),
+    (Cancelling, OperatorPause, &[Paused]),
     //
     (Cancelled, StockReserved, &[Compensating]),
     (Cancelled, PaymentSucceeded, &[Compensating]),
+    (Cancelled, OperatorRestart, &[Compensating, Cancelling]),
     //
-    (Stuck, StockCommitted, &[Stuck, Completed]),
-    (Stuck, OrderConfirmed, &[Stuck, Completed]),
+    // Another step may wait again after a restart.
+    (Stuck, StockCommitted, &[Stuck, Completing, Completed]),
+    (Stuck, OrderConfirmed, &[Stuck, Completing, Completed]),
     (Stuck, StockReleased, &[Stuck, Compensating, Cancelling, Cancelled]),
     (Stuck, PaymentRefunded, &[Stuck, Compensating, Cancelling, Cancelled]),
     (Stuck, RefundFailed, &[Stuck]),
@@ -172,11 +200,31 @@ const TRANSITIONS: &[(State, Trigger, &[State])] = &[
     (Stuck, Timeout, &[Stuck]),
     (Stuck, CancelRequested, &[Compensating]),
     (Stuck, OperatorRetry, &[Completing, Compensating, Cancelling]),
-    (Stuck, OperatorSkip, &[Completed, Compensating, Cancelling, Cancelled]),
+    (Stuck, OperatorSkip, &[Completing, Completed, Compensating, Cancelling, Cancelled]),
     (Stuck, OperatorCancel, &[Compensating]),
+    (Stuck, OperatorRestart, &[Stuck, Completing, Compensating, Cancelling]),
+    (Stuck, OperatorPause, &[Paused]),
+    //
+    // What comes is kept, until the saga goes on with all of it.
+    (Paused, StockReserved, &[Paused]),
+    (Paused, StockRejected, &[Paused]),
+    (Paused, StockCommitted, &[Paused]),
+    (Paused, StockReleased, &[Paused]),
+    (Paused, PaymentSucceeded, &[Paused]),
+    (Paused, PaymentFailed, &[Paused]),
+    (Paused, PaymentRefunded, &[Paused]),
+    (Paused, RefundFailed, &[Paused]),
+    (Paused, OrderConfirmed, &[Paused]),
+    (Paused, OrderCancelled, &[Paused]),
+    (Paused, CancelRequested, &[Paused]),
+    (Paused, OperatorResume, &[Reserving, Charging, Completing, Completed, Compensating, Cancelling, Cancelled, Stuck]),
 ];
 
 impl State {
+    /// Those of a saga that has begun.
+    pub const ALL: [Self; 9] =
+        [Reserving, Charging, Completing, Completed, Compensating, Cancelling, Cancelled, Stuck, Paused];
+
     /// Its name in tables, drawings and interfaces.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -189,6 +237,7 @@ impl State {
             Cancelling => "cancelling",
             Cancelled => "cancelled",
             Stuck => "stuck",
+            Paused => "paused",
         }
     }
 
@@ -255,6 +304,24 @@ impl Step {
     fn is_settled(&self) -> bool {
         matches!(self.status, Status::Done | Status::Skipped)
     }
+
+    fn is_done(&self) -> bool {
+        self.status == Status::Done
+    }
+
+    /// All attempts are used up.
+    pub fn is_stuck(&self) -> bool {
+        self.status == Status::Stuck
+    }
+
+    /// The saga waits for it, or is stuck at it.
+    pub fn is_open(&self) -> bool {
+        match self.status {
+            Status::Waiting | Status::Stuck => true,
+            Status::Failed => self.due.is_some(),
+            Status::Done | Status::InDoubt | Status::Skipped => false,
+        }
+    }
 }
 
 /// What is to be done for an order. The reason goes to those who are told that it is undone.
@@ -310,6 +377,12 @@ pub struct OrderFulfilment {
     cancel_reason: Option<String>,
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    /// Since when it stands still.
+    #[serde(default)]
+    paused_at: Option<DateTime<Utc>>,
+    /// What came while it stands still, each message once.
+    #[serde(default)]
+    kept: Vec<InputKind>,
 }
 
 kernel::aggregate!(OrderFulfilment, "order_fulfilment", Input, Event, Error);
@@ -317,12 +390,27 @@ kernel::aggregate!(OrderFulfilment, "order_fulfilment", Input, Event, Error);
 impl OrderFulfilment {
     /// Where it is.
     pub fn state(&self) -> State {
-        if self.stuck().next().is_some() { Stuck } else { self.lane }
+        match self.paused_at {
+            Some(_) => Paused,
+            None if self.stuck().next().is_some() => Stuck,
+            None => self.lane,
+        }
     }
 
-    /// When [`InputKind::Timeout`] is to be given, if anything is waited for.
+    /// When [`InputKind::Timeout`] is to be given, if anything is waited for. While it stands still nothing is; what was due
+    /// meanwhile is due at once when it goes on.
     pub fn deadline(&self) -> Option<DateTime<Utc>> {
-        self.steps.iter().filter_map(|step| step.due).min()
+        if self.paused_at.is_some() { None } else { self.steps.iter().filter_map(|step| step.due).min() }
+    }
+
+    /// Since when it stands still.
+    pub fn paused_at(&self) -> Option<DateTime<Utc>> {
+        self.paused_at
+    }
+
+    /// What came while it stands still.
+    pub fn kept(&self) -> &[InputKind] {
+        &self.kept
     }
 
     /// The order, once there is one.
@@ -337,7 +425,7 @@ impl OrderFulfilment {
 
     /// What is stuck.
     pub fn stuck(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().filter(|step| step.status == Status::Stuck)
+        self.steps.iter().filter(|step| step.is_stuck())
     }
 
     /// Why it is being undone, or was.
@@ -372,26 +460,29 @@ impl OrderFulfilment {
         self.step(id, direction).is_some_and(Step::is_settled)
     }
 
-    fn goes_back(&self) -> bool {
+    /// Whether it is being undone, or was.
+    pub fn goes_back(&self) -> bool {
         matches!(self.lane, Compensating | Cancelling | Cancelled)
     }
 
     fn decide_command(&self, input: Input) -> Result<Idempotent<Vec<Event>>, Error> {
+        self.decide_by(CURRENT_VERSION, input)
+    }
+
+    /// What it decides, where a saga that has not begun begins on this version of the definition.
+    ///
+    /// # Errors
+    /// The input is refused, or there is no such version.
+    pub fn decide_by(&self, begins_on: u32, input: Input) -> Result<Idempotent<Vec<Event>>, Error> {
         let Input { at, kind } = input;
         let state = self.state();
         if !state.heeds(kind.trigger()) {
-            return match kind.trigger() {
-                OperatorRetry | OperatorSkip | OperatorCancel if state == NotStarted => Err(Error::NotStarted),
-                OperatorRetry | OperatorSkip => Err(Error::NotStuck(state)),
-                OperatorCancel => Err(Error::NotCancellable(state)),
-                _ => Ok(Idempotent::AlreadyDone),
-            };
+            return operator::refusal(state, kind.trigger()).map_or(Ok(Idempotent::AlreadyDone), Err);
         }
-        let version = if state == NotStarted { CURRENT_VERSION } else { self.definition_version };
+        let version = if state == NotStarted { begins_on } else { self.definition_version };
         let definition = Definition::of_version(version).ok_or(Error::UnknownDefinition(version))?;
-        let mut turn = Turn { at, definition, saga: self.clone(), events: Vec::new() };
-        turn.take(kind)?;
-        Ok(if turn.events.is_empty() { Idempotent::AlreadyDone } else { Idempotent::Executed(turn.events) })
+        let events = Turn::of(self, definition, at).events(kind)?;
+        Ok(if events.is_empty() { Idempotent::AlreadyDone } else { Idempotent::Executed(events) })
     }
 
     fn fold_event(&mut self, event: Event) {
@@ -447,6 +538,21 @@ impl OrderFulfilment {
                     step.status = Status::Skipped;
                 }
             }
+            Event::OperatorPaused { at, .. } => self.paused_at = Some(at),
+            Event::InputKept { input, .. } => self.kept.push(input),
+            Event::OperatorResumed { .. } => {
+                self.paused_at = None;
+                self.kept.clear();
+            }
+            Event::OperatorRestarted { from, .. } => {
+                self.ended_at = None;
+                // What comes in a later stage waits until it is asked for again.
+                let later = self.steps.iter_mut().filter(|step| step.command.kind().stage() > from.stage());
+                for step in later.filter(|step| !step.is_done() && step.command.kind().goes_back() == from.goes_back())
+                {
+                    (step.status, step.due) = (Status::InDoubt, None);
+                }
+            }
             // What follows from these is recorded beside them.
             Event::OperatorRetried { .. } | Event::OperatorCancelled { .. } => {}
         }
@@ -470,215 +576,6 @@ impl OrderFulfilment {
         if let Some(step) = self.step_mut(id, direction) {
             (step.status, step.due, step.reason) = (status, due, why);
         }
-    }
-}
-
-/// The handling of one input: each event is folded in as it is recorded, so what follows decides on what was.
-struct Turn {
-    at: DateTime<Utc>,
-    definition: &'static Definition,
-    saga: OrderFulfilment,
-    events: Vec<Event>,
-}
-
-impl Turn {
-    fn take(&mut self, kind: InputKind) -> Result<(), Error> {
-        use Direction::{Forward, Undo};
-        let at = self.at;
-        match kind {
-            InputKind::OrderCreated { order_id, user_id, lines, total, payment_method } => {
-                self.begin(Order { order_id, user_id, lines, total, payment_method });
-            }
-            InputKind::StockReserved { product_id } => self.succeed(StepId::ReserveStock(product_id), Forward, None),
-            InputKind::StockCommitted { product_id } => self.succeed(StepId::CommitStock(product_id), Forward, None),
-            InputKind::StockReleased { product_id } => self.succeed(StepId::ReserveStock(product_id), Undo, None),
-            InputKind::PaymentSucceeded { transaction_id } => {
-                self.succeed(StepId::ChargePayment, Forward, Some(transaction_id));
-            }
-            InputKind::PaymentRefunded => self.succeed(StepId::ChargePayment, Undo, None),
-            InputKind::OrderConfirmed => self.succeed(StepId::ConfirmOrder, Forward, None),
-            InputKind::OrderCancelled => self.succeed(StepId::CancelOrder, Forward, None),
-            InputKind::StockRejected { product_id, reason } => {
-                self.fail(StepId::ReserveStock(product_id), Forward, reason);
-            }
-            InputKind::PaymentFailed { reason } => self.fail(StepId::ChargePayment, Forward, reason),
-            InputKind::RefundFailed { reason } => self.fail(StepId::ChargePayment, Undo, reason),
-            InputKind::Timeout => self.time_out(),
-            InputKind::CancelRequested if self.saga.goes_back() => {}
-            InputKind::CancelRequested => self.compensate(CANCELLED_BY_CUSTOMER),
-            InputKind::OperatorRetry { actor } => {
-                let stuck: Vec<_> = self.saga.stuck().cloned().collect();
-                self.record(Event::OperatorRetried { at, actor });
-                for step in stuck {
-                    self.issue(step.id, step.direction, 1, step.command);
-                }
-            }
-            InputKind::OperatorSkip { actor, reason } => {
-                self.record(Event::OperatorSkipped { at, actor, reason });
-                self.advance();
-            }
-            InputKind::OperatorCancel { .. } if self.saga.goes_back() => {
-                return Err(Error::NotCancellable(self.saga.lane));
-            }
-            InputKind::OperatorCancel { actor, reason } => {
-                let told = format!("{OPERATOR}: {reason}");
-                self.record(Event::OperatorCancelled { at, actor, reason });
-                self.compensate(&told);
-            }
-        }
-        Ok(())
-    }
-
-    fn begin(&mut self, order: Order) {
-        let lines = merged(&order.lines);
-        let possible = lines.is_some();
-        let order = Order { lines: lines.unwrap_or_default(), ..order };
-        self.record(Event::SagaStarted { at: self.at, definition_version: self.definition.version, order });
-        if !possible {
-            return self.compensate(NOTHING_ORDERED);
-        }
-        for step in self.plan().compensatable {
-            self.issue(step.id, Direction::Forward, 1, step.forward);
-        }
-    }
-
-    /// A step was done or undone; if that was waited for, the saga goes on.
-    fn succeed(&mut self, id: StepId, direction: Direction, reference: Option<String>) {
-        let Some(step) = self.saga.step(id, direction) else { return };
-        if step.is_settled() {
-            return;
-        }
-        let done = Event::StepSucceeded { at: self.at, step: id, direction, reference };
-        if direction == Direction::Forward && self.saga.goes_back() && id != StepId::CancelOrder {
-            return self.succeed_late(id, done);
-        }
-        self.record(done);
-        self.advance();
-    }
-
-    /// A step was done after all, while the saga undoes its steps.
-    fn succeed_late(&mut self, id: StepId, done: Event) {
-        let Some((_, undo)) = self.plan().undos().find(|(step, _)| *step == id) else { return };
-        match self.saga.step(id, Direction::Undo).map(|step| step.status) {
-            Some(Status::Done) => {}
-            Some(Status::Waiting | Status::Failed | Status::InDoubt | Status::Stuck) => self.record(done),
-            None | Some(Status::Skipped) => {
-                self.record(done);
-                if self.saga.lane != Compensating {
-                    self.record(Event::CompensationStarted { at: self.at, reason: format!("{id} {DONE_LATE}") });
-                }
-                self.issue(id, Direction::Undo, 1, undo);
-            }
-        }
-    }
-
-    /// A step was refused: forward, the saga turns back; an undo is asked for again.
-    fn fail(&mut self, id: StepId, direction: Direction, reason: String) {
-        let Some(step) = self.saga.step(id, direction).filter(|step| step.status == Status::Waiting) else { return };
-        let patience = self.definition.patience(id, direction);
-        let again = direction == Direction::Undo && step.attempt < patience.attempts_max;
-        let retry_at = again.then(|| self.at + patience.wait(step.attempt));
-        self.record(Event::StepFailed { at: self.at, step: id, direction, reason: reason.clone(), retry_at });
-        match direction {
-            Direction::Forward => self.compensate(&reason),
-            Direction::Undo if retry_at.is_none() => {
-                self.record(Event::SagaStuck { at: self.at, step: id, direction, reason });
-            }
-            Direction::Undo => {}
-        }
-    }
-
-    /// Asks again for all that is due; what is not asked for again turns the saga back or is stuck.
-    fn time_out(&mut self) {
-        let at = self.at;
-        let mut given_up = None;
-        let due: Vec<_> =
-            self.saga.steps.iter().filter(|step| step.due.is_some_and(|due| due <= at)).cloned().collect();
-        for Step { id, direction, status, attempt, command, .. } in due {
-            if status == Status::Waiting {
-                self.record(Event::StepTimedOut { at, step: id, direction, attempt });
-            }
-            match (id, direction) {
-                _ if attempt < self.definition.patience(id, direction).attempts_max => {
-                    self.issue(id, direction, attempt + 1, command);
-                }
-                (StepId::ReserveStock(_), Direction::Forward) => given_up = Some(RESERVATION_TIMED_OUT),
-                (StepId::ChargePayment, Direction::Forward) => given_up = Some(PAYMENT_TIMED_OUT),
-                _ => self.record(Event::SagaStuck { at, step: id, direction, reason: NO_ANSWER.to_owned() }),
-            }
-        }
-        if let Some(reason) = given_up {
-            self.compensate(reason);
-        }
-    }
-
-    /// Turns back: undoes all that was done or may have been, last step first.
-    fn compensate(&mut self, reason: &str) {
-        self.record(Event::CompensationStarted { at: self.at, reason: reason.to_owned() });
-        for (id, undo) in self.plan().undos() {
-            if self.saga.step(id, Direction::Forward).is_some_and(|step| step.status != Status::Failed) {
-                self.issue(id, Direction::Undo, 1, undo);
-            }
-        }
-        self.advance();
-    }
-
-    /// Goes on to the next state when this one's steps are settled.
-    fn advance(&mut self) {
-        use Direction::Forward;
-        let (at, plan, saga) = (self.at, self.plan(), &self.saga);
-        match saga.lane {
-            Reserving if plan.compensatable.iter().all(|step| saga.is_settled(step.id, Forward)) => {
-                self.issue(plan.pivot.id, Forward, 1, plan.pivot.forward);
-            }
-            Charging if saga.is_settled(plan.pivot.id, Forward) => {
-                for step in plan.retriable {
-                    self.issue(step.id, Forward, 1, step.forward);
-                }
-            }
-            Completing if plan.retriable.iter().all(|step| saga.is_settled(step.id, Forward)) => {
-                self.record(Event::SagaCompleted { at });
-            }
-            Compensating if saga.steps.iter().all(|step| step.direction == Forward || step.is_settled()) => {
-                // A saga that was reopened may have cancelled its order before.
-                if saga.is_settled(plan.ending.id, Forward) {
-                    self.end_cancelled();
-                } else {
-                    self.issue(plan.ending.id, Forward, 1, plan.ending.forward);
-                }
-            }
-            Cancelling if saga.is_settled(plan.ending.id, Forward) => self.end_cancelled(),
-            _ => {}
-        }
-    }
-
-    fn end_cancelled(&mut self) {
-        let reason = self.saga.cancel_reason.clone().unwrap_or_default();
-        self.record(Event::SagaCancelled { at: self.at, reason });
-    }
-
-    fn plan(&self) -> Plan<StepId, Command> {
-        // A turn has an order: only `begin` runs without one, and records it first.
-        let order = self.saga.order.as_ref().expect("a saga that was started has its order");
-        plan(order, self.saga.cancel_reason.as_deref().unwrap_or_default())
-    }
-
-    fn issue(&mut self, step: StepId, direction: Direction, attempt: u32, command: Command) {
-        let Some(order) = &self.saga.order else { return };
-        self.record(Event::CommandIssued {
-            at: self.at,
-            command_id: command_id(order.order_id, step, direction),
-            step,
-            direction,
-            attempt,
-            due: self.at + self.definition.patience(step, direction).wait(attempt),
-            command,
-        });
-    }
-
-    fn record(&mut self, event: Event) {
-        self.saga.fold_event(event.clone());
-        self.events.push(event);
     }
 }
 

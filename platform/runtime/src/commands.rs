@@ -13,7 +13,6 @@ use crate::states::{self, Loaded};
 
 mod both;
 mod operated;
-mod timed;
 
 /// Decisions on one stream that others may overtake before it is given up.
 const TRIES_MAX: usize = 6;
@@ -234,14 +233,13 @@ impl Commands {
 
 /// The span of a decision and its append, where the request has one. The group commit that carries it is linked to it.
 fn deciding<A: Decide>(id: &str) -> Span {
-    let mut span = trace::child(Kind::Internal, "");
-    if span.at().is_some() {
-        span.rename(format!("append {}", A::TYPE));
+    let mut span = trace::child(Kind::Internal, ("append", A::TYPE));
+    if span.is_recorded() {
         span.set("db.system.name", "postgresql");
         span.set("db.operation.name", "INSERT");
         span.set("db.collection.name", "events");
         span.set("aggregate.type", A::TYPE);
-        span.set_with("aggregate.id", || id.to_owned());
+        span.set("aggregate.id", id);
     }
     span
 }

@@ -51,6 +51,8 @@ impl Subject for Sagas {
     const ONCE: &'static [&'static str] = &["saga_started"];
     // One message may set several steps going, and one timeout may end several.
     const MANY: &'static [&'static str] = &["command_issued", "step_timed_out", "saga_stuck"];
+    // A saga that goes on handles all messages that came while it stood still.
+    const GATHERING: &'static [&'static str] = &["operator_resumed"];
 
     fn key(row: &Row) -> Uuid {
         row.order_id

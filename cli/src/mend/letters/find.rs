@@ -1,10 +1,11 @@
 //! Letters in a store, by their place.
 
-use super::super::{Store, plural, time};
+use super::super::{Store, meant, plural, time};
 use crate::exit::{Code, Failure};
 use crate::output::Row;
 use broker::TopicPartition;
 use chrono::{DateTime, Utc};
+use event_schemas::topics;
 use event_store::{Letter, LetterKey};
 use serde::Serialize;
 
@@ -92,6 +93,10 @@ pub(super) async fn letter(
     consumer: Option<&str>,
 ) -> anyhow::Result<(LetterKey, Letter, Vec<Letter>)> {
     let place: Place = place.parse()?;
+    let topic = place.partition.topic.as_ref();
+    if !topics::ALL.contains(&topic) {
+        return Err(Failure::new(Code::Usage, format!("there is no topic {topic}{}", meant(topic, topics::ALL))).into());
+    }
     let rows: Vec<(String, String)> = sqlx::query_as(
         "SELECT consumer, key FROM dead_letters
           WHERE topic = $1 AND partition = $2 AND \"offset\" = $3 AND ($4::text IS NULL OR consumer = $4) ORDER BY consumer",

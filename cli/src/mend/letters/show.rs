@@ -1,9 +1,9 @@
 //! Looking at dead letters.
 
-use super::super::{Store, attach};
+use super::super::{Store, attach, meant};
 use super::find::{self, Line, Which};
 use crate::args::{GlobalArgs, LettersListArgs, LettersShowArgs, roles_of};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::output::{self, Row};
 use event_store::Letter;
 use serde::Serialize;
@@ -17,13 +17,29 @@ pub(super) async fn list(global: &GlobalArgs, args: &LettersListArgs) -> anyhow:
         parked: args.parked,
         limit: i64::from(args.limit),
     };
+    let stores: Vec<Store> = roles_of(&args.roles).into_iter().map(|role| Store::open(&server, role)).collect();
+    if let Some(consumer) = &args.consumer {
+        must_be_known(&stores, consumer).await?;
+    }
     let mut lines = Vec::new();
-    for role in roles_of(&args.roles) {
-        let store = Store::open(&server, role);
-        lines.extend(find::list(&store, &which).await?.iter().map(|found| Line::of(&store, found)));
+    for store in &stores {
+        lines.extend(find::list(store, &which).await?.iter().map(|found| Line::of(store, found)));
     }
     output::rows(global.output, &lines)?;
     Ok(Code::Done)
+}
+
+/// A name that nobody has would look as if all were well.
+async fn must_be_known(stores: &[Store], consumer: &str) -> anyhow::Result<()> {
+    let mut known = Vec::new();
+    for store in stores {
+        known.extend(store.consumers().await?);
+    }
+    if known.iter().any(|known| known == consumer) {
+        return Ok(());
+    }
+    let meant = meant(consumer, known.iter().map(String::as_str));
+    Err(Failure::new(Code::Usage, format!("there is no consumer {consumer}{meant}")).into())
 }
 
 pub(super) async fn show(global: &GlobalArgs, args: &LettersShowArgs) -> anyhow::Result<Code> {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::State::{Cancelled, Completed, NotStarted};
-use super::{CURRENT_VERSION, Definition, Patience, State, TRANSITIONS};
+use super::{Definition, Patience, State, TRANSITIONS};
 
 /// The machine as a Mermaid state diagram, drawn from the table and the parameters that drive it.
-pub fn mermaid() -> String {
+pub fn mermaid(definition: &Definition) -> String {
     let mut arrows = BTreeMap::<(State, State), Vec<&str>>::new();
     for (from, on, to) in TRANSITIONS {
         for to in *to {
@@ -19,7 +19,7 @@ pub fn mermaid() -> String {
         lines.push(format!("{} --> {} : {}", name(from), name(to), on.join(", ")));
     }
     lines.extend([Completed, Cancelled].map(|over| format!("{over} --> [*]")));
-    lines.extend(Definition::of_version(CURRENT_VERSION).map(notes).unwrap_or_default());
+    lines.extend(notes(definition));
     lines.join("\n    ") + "\n"
 }
 

@@ -4,13 +4,14 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use kernel::{Money, OrderId, ProductId, Quantity, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::State;
 
 /// So many of a product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Line {
     /// Which.
     pub product_id: ProductId,
@@ -19,7 +20,7 @@ pub struct Line {
 }
 
 /// The order as the saga needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     /// Also the saga's id.
     pub order_id: OrderId,
@@ -43,7 +44,7 @@ pub struct Input {
 }
 
 /// A message of a service, the saga's own timer, or an operator's act.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "the fields are those of the published messages")]
 pub enum InputKind {
     /// Begins the saga.
@@ -73,11 +74,17 @@ pub enum InputKind {
     /// The timer that was set for [`super::OrderFulfilment::deadline`]. One that comes early changes nothing.
     Timeout,
     /// Ask again for what is stuck, with all attempts anew.
-    OperatorRetry { actor: String },
+    OperatorRetry { actor: String, reason: Option<String> },
     /// Take what is stuck as done.
     OperatorSkip { actor: String, reason: String },
     /// Undo a saga that goes forward.
     OperatorCancel { actor: String, reason: String },
+    /// Ask for nothing and wait for nothing, until it is resumed.
+    OperatorPause { actor: String, reason: String },
+    /// Go on, with what came meanwhile.
+    OperatorResume { actor: String, reason: String },
+    /// Ask again for this and for what comes behind it, as far as it is not known to be done.
+    OperatorRestart { actor: String, reason: String, from: CommandKind },
 }
 
 /// The kind of an input, without its data.
@@ -100,9 +107,25 @@ pub enum Trigger {
     OperatorRetry,
     OperatorSkip,
     OperatorCancel,
+    OperatorPause,
+    OperatorResume,
+    OperatorRestart,
 }
 
 impl Trigger {
+    /// Whether an operator brings it about.
+    pub fn is_operators(self) -> bool {
+        matches!(
+            self,
+            Self::OperatorRetry
+                | Self::OperatorSkip
+                | Self::OperatorCancel
+                | Self::OperatorPause
+                | Self::OperatorResume
+                | Self::OperatorRestart
+        )
+    }
+
     /// The name of the published message, or of the timer or act.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,6 +145,9 @@ impl Trigger {
             Self::OperatorRetry => "operator_retry",
             Self::OperatorSkip => "operator_skip",
             Self::OperatorCancel => "operator_cancel",
+            Self::OperatorPause => "operator_pause",
+            Self::OperatorResume => "operator_resume",
+            Self::OperatorRestart => "operator_restart",
         }
     }
 }
@@ -146,12 +172,15 @@ impl InputKind {
             Self::OperatorRetry { .. } => Trigger::OperatorRetry,
             Self::OperatorSkip { .. } => Trigger::OperatorSkip,
             Self::OperatorCancel { .. } => Trigger::OperatorCancel,
+            Self::OperatorPause { .. } => Trigger::OperatorPause,
+            Self::OperatorResume { .. } => Trigger::OperatorResume,
+            Self::OperatorRestart { .. } => Trigger::OperatorRestart,
         }
     }
 }
 
 /// A step of the saga. A line's steps carry its product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum StepId {
     /// Keep a line for the order (compensatable).
     ReserveStock(ProductId),
@@ -178,7 +207,7 @@ impl fmt::Display for StepId {
 }
 
 /// Whether a step is done or undone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Direction {
     /// Done.
     Forward,
@@ -201,7 +230,7 @@ pub fn command_id(order: OrderId, step: StepId, direction: Direction) -> Uuid {
 }
 
 /// What a service is told to do for the order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "the fields are those of the published commands")]
 pub enum Command {
     /// Keep so many for the order.
@@ -221,26 +250,99 @@ pub enum Command {
 }
 
 impl Command {
+    /// Its kind alone.
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::ReserveStock { .. } => CommandKind::ReserveStock,
+            Self::ChargePayment { .. } => CommandKind::ChargePayment,
+            Self::CommitStock { .. } => CommandKind::CommitStock,
+            Self::ConfirmOrder => CommandKind::ConfirmOrder,
+            Self::RefundPayment { .. } => CommandKind::RefundPayment,
+            Self::ReleaseStock { .. } => CommandKind::ReleaseStock,
+            Self::CancelOrder { .. } => CommandKind::CancelOrder,
+        }
+    }
+
     /// The name of the published command.
     pub fn as_str(&self) -> &'static str {
+        self.kind().as_str()
+    }
+}
+
+/// A command without its data: the name by which operators call a step and its undo. In the order in which a saga comes
+/// to them: on its way, then on its way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "they are described at `Command`")]
+pub enum CommandKind {
+    ReserveStock,
+    ChargePayment,
+    CommitStock,
+    ConfirmOrder,
+    RefundPayment,
+    ReleaseStock,
+    CancelOrder,
+}
+
+impl CommandKind {
+    /// All of them, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::ReserveStock,
+        Self::ChargePayment,
+        Self::CommitStock,
+        Self::ConfirmOrder,
+        Self::RefundPayment,
+        Self::ReleaseStock,
+        Self::CancelOrder,
+    ];
+
+    /// The name of the published command.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::ReserveStock { .. } => "reserve_stock",
-            Self::ReleaseStock { .. } => "release_stock",
-            Self::CommitStock { .. } => "commit_stock",
-            Self::ChargePayment { .. } => "charge_payment",
-            Self::RefundPayment { .. } => "refund_payment",
+            Self::ReserveStock => "reserve_stock",
+            Self::ChargePayment => "charge_payment",
+            Self::CommitStock => "commit_stock",
             Self::ConfirmOrder => "confirm_order",
-            Self::CancelOrder { .. } => "cancel_order",
+            Self::RefundPayment => "refund_payment",
+            Self::ReleaseStock => "release_stock",
+            Self::CancelOrder => "cancel_order",
+        }
+    }
+
+    /// Whether it is on the way back of a saga that is undone.
+    pub fn goes_back(self) -> bool {
+        self >= Self::RefundPayment
+    }
+
+    /// What is asked for at once is one stage; a stage is asked for when the one before it is done.
+    pub(super) fn stage(self) -> u8 {
+        match self {
+            Self::ReserveStock => 0,
+            Self::ChargePayment => 1,
+            Self::CommitStock | Self::ConfirmOrder => 2,
+            Self::RefundPayment | Self::ReleaseStock => 3,
+            Self::CancelOrder => 4,
         }
     }
 }
 
+impl fmt::Display for CommandKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// What the saga records. `at` is the time of the input that it follows from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "fields that several events share are described at the first")]
 pub enum Event {
     /// An order is to be fulfilled, by this version of the definition to the end.
-    SagaStarted { at: DateTime<Utc>, definition_version: u32, order: Order },
+    SagaStarted {
+        at: DateTime<Utc>,
+        /// One that does not say it began on the first.
+        #[serde(default = "first_version")]
+        definition_version: u32,
+        order: Order,
+    },
     /// A service is told to do something; `due` is when an answer is missed.
     CommandIssued {
         at: DateTime<Utc>,
@@ -279,11 +381,28 @@ pub enum Event {
     /// The order is cancelled and all of it undone.
     SagaCancelled { at: DateTime<Utc>, reason: String },
     /// An operator had what was stuck asked for again.
-    OperatorRetried { at: DateTime<Utc>, actor: String },
+    OperatorRetried {
+        at: DateTime<Utc>,
+        actor: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
     /// An operator took what was stuck as done.
     OperatorSkipped { at: DateTime<Utc>, actor: String, reason: String },
     /// An operator had the saga undone.
     OperatorCancelled { at: DateTime<Utc>, actor: String, reason: String },
+    /// An operator had the saga stand still.
+    OperatorPaused { at: DateTime<Utc>, actor: String, reason: String },
+    /// A message came while the saga stood still: it is handled when the saga goes on.
+    InputKept { at: DateTime<Utc>, input: InputKind },
+    /// An operator had the saga go on.
+    OperatorResumed { at: DateTime<Utc>, actor: String, reason: String },
+    /// An operator had this asked for again, and what comes behind it.
+    OperatorRestarted { at: DateTime<Utc>, actor: String, reason: String, from: CommandKind },
+}
+
+fn first_version() -> u32 {
+    1
 }
 
 impl Event {
@@ -302,6 +421,10 @@ impl Event {
             Self::OperatorRetried { .. } => "operator_retried",
             Self::OperatorSkipped { .. } => "operator_skipped",
             Self::OperatorCancelled { .. } => "operator_cancelled",
+            Self::OperatorPaused { .. } => "operator_paused",
+            Self::InputKept { .. } => "input_kept",
+            Self::OperatorResumed { .. } => "operator_resumed",
+            Self::OperatorRestarted { .. } => "operator_restarted",
         }
     }
 
@@ -320,10 +443,39 @@ pub enum Error {
     /// Retry and skip are for what is stuck.
     #[error("nothing is stuck: the saga is {0}")]
     NotStuck(State),
+    /// A saga that stands still does nothing else before it goes on.
+    #[error("the saga is paused: resume it first")]
+    Paused,
+    /// Only what stands still can go on.
+    #[error("the saga is not paused: it is {0}")]
+    NotPaused(State),
+    /// Nothing is to be paused.
+    #[error("the saga is over: it is {0}")]
+    Over(State),
+    /// The step lies on the other way.
+    #[error("the saga {} and does not come to {from}: it can restart from {}", way(*.goes_back), steps(*.goes_back))]
+    NotOnItsWay {
+        /// The step.
+        from: CommandKind,
+        /// Whether the saga is undone, or was.
+        goes_back: bool,
+    },
+    /// All of it is done, or was never asked for.
+    #[error("nothing from {0} on was asked for and is not done")]
+    NothingToRestart(CommandKind),
     /// Only what goes forward can be cancelled.
     #[error("an operator cannot cancel a saga that is {0}")]
     NotCancellable(State),
     /// It was begun by a newer program than this.
     #[error("the saga runs on definition version {0}, which this program does not have")]
     UnknownDefinition(u32),
+}
+
+fn way(goes_back: bool) -> &'static str {
+    if goes_back { "is undone" } else { "goes forward" }
+}
+
+fn steps(goes_back: bool) -> String {
+    let steps = CommandKind::ALL.into_iter().filter(|kind| kind.goes_back() == goes_back);
+    steps.map(CommandKind::as_str).collect::<Vec<_>>().join(", ")
 }

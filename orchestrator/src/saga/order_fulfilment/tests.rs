@@ -1,6 +1,7 @@
 //! Given, when, then; the larger tests are beside this file.
 
 mod faults;
+mod operators;
 mod properties;
 mod table;
 mod world;
@@ -75,7 +76,7 @@ fn refund_failed() -> In {
 }
 
 fn retry() -> In {
-    In::OperatorRetry { actor: "ops".to_owned() }
+    In::OperatorRetry { actor: "ops".to_owned(), reason: None }
 }
 
 fn skip() -> In {
@@ -84,6 +85,18 @@ fn skip() -> In {
 
 fn cancel() -> In {
     In::OperatorCancel { actor: "ops".to_owned(), reason: "wrong price".to_owned() }
+}
+
+fn pause() -> In {
+    In::OperatorPause { actor: "ops".to_owned(), reason: "the provider moves".to_owned() }
+}
+
+fn resume() -> In {
+    In::OperatorResume { actor: "ops".to_owned(), reason: "it has moved".to_owned() }
+}
+
+fn restart(from: CommandKind) -> In {
+    In::OperatorRestart { actor: "ops".to_owned(), reason: "skipped by mistake".to_owned(), from }
 }
 
 /// A command in a few words: its name, and the number of its product.
@@ -364,9 +377,19 @@ fn a_saga_keeps_to_the_version_that_it_began_with() {
 }
 
 #[test]
+fn a_first_event_without_a_version_is_of_the_first() {
+    let started = Event::SagaStarted { at: start(), definition_version: 77, order: order(&[1]) };
+    let mut stored = serde_json::to_value(started).unwrap();
+    stored["SagaStarted"].as_object_mut().unwrap().remove("definition_version");
+    let saga: OrderFulfilment = fold([serde_json::from_value(stored).unwrap()]);
+    assert_eq!(saga.definition_version(), 1);
+}
+
+#[test]
 fn stored_events_read_back_as_they_were() {
     let stuck = Story::compensating().on(refund_failed()).gets_stuck().on(retry()).gets_stuck().on(skip());
-    let whole = [stuck, Story::completed(), Story::cancelled(), Story::paid().on(cancel())];
+    let held = Story::paid().on(pause()).on(committed(1)).on(resume()).on(restart(CommandKind::ConfirmOrder));
+    let whole = [stuck, Story::completed(), Story::cancelled(), Story::paid().on(cancel()), held];
     let events: Vec<_> = whole.into_iter().flat_map(|story| story.events).collect();
     let mut types: Vec<_> = events.iter().map(DomainEvent::event_type).collect();
     for event in &events {
@@ -376,7 +399,7 @@ fn stored_events_read_back_as_they_were() {
     }
     types.sort();
     types.dedup();
-    assert_eq!(types.len(), 12, "{types:?}");
+    assert_eq!(types.len(), 16, "{types:?}");
     let saga = fold::<OrderFulfilment>(Story::cancelled().events);
     assert_eq!(serde_json::from_str::<OrderFulfilment>(&serde_json::to_string(&saga).unwrap()).unwrap(), saga);
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use broker::Stored;
 use event_store::{EventStore, Letter, LetterKey, Mend, OffsetAdvance, UnitOfWork};
+use uuid::Uuid;
 
 use super::fetch::Batch;
 use super::intake::Intake;
@@ -24,6 +25,13 @@ enum Outcome {
     More,
     /// None is left, or one stays dead and all behind it wait.
     Ended,
+}
+
+/// What handling letters leads to.
+struct Handled<A: kernel::Decide> {
+    decided: Decided<A>,
+    inbox: Vec<(String, Uuid)>,
+    mends: Vec<Mend>,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -86,7 +94,8 @@ impl<H: Handler> Consumer<H> {
             let more = intake.dead.is_empty() && !all;
             let mut mends = mends(letters, &intake);
             mends.extend((!more).then(|| Mend::Retried(key.clone())));
-            self.commit_retried(letters, (decided, std::mem::take(&mut intake.inbox), mends), held, traces).await?;
+            let handled = Handled { decided, inbox: std::mem::take(&mut intake.inbox), mends };
+            self.commit_retried(letters, handled, held, traces).await?;
             self.log(key, letters, &intake);
             return Ok(if more { Outcome::More } else { Outcome::Ended });
         }
@@ -120,10 +129,11 @@ impl<H: Handler> Consumer<H> {
     async fn commit_retried(
         &self,
         letters: &[Letter],
-        (mut decided, inbox, mends): (Decided<H::Aggregate>, Vec<(String, uuid::Uuid)>, Vec<Mend>),
+        handled: Handled<H::Aggregate>,
         held: &mut Held<H::Aggregate>,
         traces: Traces,
     ) -> Result<(), event_store::Error> {
+        let Handled { mut decided, inbox, mends } = handled;
         let partition = &letters[0].letter.partition;
         let lost =
             || event_store::Error::LeaseLost { consumer: self.options.name.to_owned(), partition: partition.clone() };

@@ -129,10 +129,13 @@ pub async fn an_act_and_its_record_are_one_and_the_relay_passes_it_by(topic: Top
         let (id, commands) = (format!("tally-{n}"), commands(Arc::clone(store)));
         let operation = Operation { act: "added".to_owned(), target: serde_json::Value::Null, reason: None };
         let refused = Command::Add(NUMBER_MAX + 1);
-        let refused = commands.operate::<Tally>(&id, &origin(), refused, &operation, |_, _| None).await;
+        let refused = commands.operate::<Tally>(&id, &origin(), refused, &operation, &|_, _| None, |_, _| None).await;
         assert!(refused.is_err(), "{refused:?}");
         let before = topic.records().await.len();
-        commands.operate::<Tally>(&id, &origin(), Command::Add(1), &operation, |_, _| None).await.expect("added");
+        commands
+            .operate::<Tally>(&id, &origin(), Command::Add(1), &operation, &|_, _| None, |_, _| None)
+            .await
+            .expect("added");
         let read = async || store.read_after(Cursor::default(), 10).await.expect("a page").events;
         eventually(PATIENCE, async || read().await.len() == 2).await;
         let events = read().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker::Record;
 use chrono::{DateTime, TimeDelta, Utc};
-use event_store::clock;
+use event_store::{Operation, clock};
 use runtime::Timer;
 use runtime::timers::Timers;
 use testkit::eventually;
@@ -76,7 +76,9 @@ async fn a_command_sets_and_clears_the_timer_with_its_events() {
     let run = async |number, timer: Option<Timer>| {
         let timer = |_: &Tally, _: &Tally| timer;
         let command = Command::Add(number);
-        commands.execute_timed::<Tally>("a", &origin(), command, &|_, _| None, timer).await.expect("recorded")
+        let operation = Operation { act: "added".to_owned(), target: serde_json::Value::Null, reason: None };
+        let origin = origin();
+        commands.operate::<Tally>("a", &origin, command, &operation, &|_, _| None, timer).await.expect("recorded")
     };
     assert_eq!(run(1, Some(Timer::Set(late))).await.sequence, 1);
     assert_eq!(pending(&service).await, ["a"]);

@@ -170,6 +170,10 @@ pub(super) enum Act {
     /// The timer fires when it is due.
     Due,
     Operator(bool),
+    /// An operator has the saga stand still, or go on.
+    Stands(bool),
+    /// An operator has the saga go back.
+    Restarts(CommandKind),
 }
 
 type Sent = (StepId, Direction, Command);
@@ -227,6 +231,9 @@ impl World {
             // In a state that does not allow it, an operator is refused and nothing happens.
             Act::Operator(true) => self.saga_gets(retry()),
             Act::Operator(false) => self.saga_gets(cancel()),
+            Act::Stands(true) => self.saga_gets(pause()),
+            Act::Stands(false) => self.saga_gets(resume()),
+            Act::Restarts(from) => self.saga_gets(restart(from)),
         }
     }
 
@@ -234,6 +241,7 @@ impl World {
     /// over. Says how many acts it took, if it came to an end.
     pub(super) fn settle(&mut self, acts_max: usize) -> Option<usize> {
         self.payment.refunds_that_fail = 0;
+        self.act(Act::Stands(false));
         for acts in 0..acts_max {
             if let Some(log) = (0..self.logs()).find(|log| !self.is_read(*log)) {
                 self.deliver(log);
