@@ -57,6 +57,7 @@ pub struct Edge {
     gate: Gate,
     cors: Cors,
     measures: Measures,
+    log: log::Log,
 }
 
 /// What answers the routes that every service has.
@@ -84,6 +85,7 @@ impl Edge {
             gate: Gate::new(service, &options),
             cors: Cors::new(&options.cors_origins),
             measures: Measures::new(service, &routes),
+            log: log::Log::new(options.access_log),
             routes,
             options,
         }
@@ -204,16 +206,16 @@ impl Edge {
         }
         let method = measures::label(method);
         let pattern = route.map(|route| route.pattern.as_str());
-        let name = pattern.map_or_else(|| method.to_owned(), |pattern| format!("{method} {pattern}"));
+        let name = pattern.map_or_else(|| trace::Name::from(method), |pattern| (method, pattern).into());
         let mut span = self.tracer.resume(Kind::Server, name, context.traceparent.as_deref());
         if span.is_recorded() {
             span.set("http.request.method", method);
             if let Some(pattern) = pattern {
-                span.set("http.route", pattern.to_owned());
+                span.set("http.route", pattern);
             }
-            span.set("url.path", request.uri().path().to_owned());
+            span.set("url.path", request.uri().path());
             span.set("url.scheme", if self.options.tls.is_some() { "https" } else { "http" });
-            span.set("correlation.id", context.correlation_id.to_string());
+            span.set("correlation.id", context.correlation_id);
         }
         context.traceparent = span.traceparent();
         span.into_current()
@@ -246,7 +248,7 @@ impl Endpoint for Edge {
         let (status, took) = (response.status(), started.elapsed());
         self.measures.record(method, route.map(|route| route.index), status, took);
         let own = route.and_then(|route| route.own);
-        if log::wanted(self.options.access_log, status) && !own.is_some_and(Own::always) {
+        if !own.is_some_and(Own::always) && self.log.wants(status) {
             let (service, method) = (self.service, measures::label(method));
             let route = route.map_or(measures::UNMATCHED, |route| route.pattern.as_str());
             log::Line { service, method, route, uri: &uri, status, took, context: &context, seen }.write();

@@ -2,8 +2,9 @@
 //!
 //! A slot is taken without waiting as long as one is free. Where none is, requests wait in a bounded queue, first come
 //! first served, and no longer than makes sense: a queue that has not been empty for a while will not empty by itself,
-//! so its patience falls to a tenth (after CoDel, Nichols and Jacobson 2012). What is turned away costs next to nothing,
-//! and what is let in is answered while somebody still waits for it.
+//! so its patience falls to a tenth (after CoDel, Nichols and Jacobson 2012). What is let in is answered while somebody
+//! still waits for it. What is turned away is told so no sooner than a patient queue would have told it: whoever hears no
+//! at once asks again at once, and refusals would take the time in which others could be answered.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,12 +20,15 @@ use crate::{EdgeOptions, Problem};
 const STANDING_MS: u64 = 100;
 /// Requests that are known to take long, such as long polls, at once.
 const LONG_MAX: usize = 8_192;
+/// Refusals that are held back at once; more are told at once.
+const HELD_MAX: usize = 8_192;
 
 /// The slots of a server.
 pub(crate) struct Gate {
     slots: Semaphore,
     long: Semaphore,
     waiting: AtomicUsize,
+    held: Semaphore,
     /// When the queue was last empty, in milliseconds since `started`, plus one; zero while it is.
     crowded_since: AtomicU64,
     started: Instant,
@@ -41,6 +45,7 @@ impl Gate {
             slots: Semaphore::new(options.concurrency_max.clamp(1, Semaphore::MAX_PERMITS)),
             long: Semaphore::new(LONG_MAX),
             waiting: AtomicUsize::new(0),
+            held: Semaphore::new(HELD_MAX),
             crowded_since: AtomicU64::new(0),
             started: Instant::now(),
             queue_max: options.queue_max,
@@ -58,8 +63,14 @@ impl Gate {
         if let Ok(slot) = self.slots.try_acquire() {
             return Ok(slot);
         }
-        let waited = self.wait().await;
-        waited.ok_or_else(|| self.turn_away())
+        let came = Instant::now();
+        if let Some(slot) = self.wait().await {
+            return Ok(slot);
+        }
+        if let Ok(_held) = self.held.try_acquire() {
+            tokio::time::sleep_until(came + self.patience).await;
+        }
+        Err(self.turn_away())
     }
 
     /// A slot for a request that is known to take long.
@@ -139,11 +150,14 @@ mod tests {
             async move { gate.enter().await.is_ok() }
         });
         tokio::time::sleep(Duration::from_millis(400)).await;
-        // The queue is full: this one does not wait at all.
-        assert!(gate.enter().now_or_never().unwrap().is_err());
+        // The queue is full: this one waits for no slot, and hears so as late as it would have if it had.
+        let (begun, full) = (Instant::now(), Arc::clone(&gate));
+        let refused = tokio::spawn(async move { full.enter().await.is_err().then(|| begun.elapsed()) });
+        tokio::task::yield_now().await;
         drop(slot);
         assert!(waiting.await.unwrap());
         assert!(gate.enter().now_or_never().unwrap().is_ok());
+        assert!(refused.await.unwrap().unwrap() >= Duration::from_millis(500));
     }
 
     #[tokio::test(start_paused = true)]
@@ -156,12 +170,12 @@ mod tests {
         });
         tokio::time::sleep(Duration::from_millis(200)).await;
         let begun = Instant::now();
-        assert!(gate.enter().await.is_err());
+        assert!(gate.wait().await.is_none());
         assert!(begun.elapsed() < Duration::from_millis(60), "{:?}", begun.elapsed());
         assert!(!first.await.unwrap());
         // The queue is empty again, and so it is patient again.
         let begun = Instant::now();
-        assert!(gate.enter().await.is_err());
+        assert!(gate.wait().await.is_none());
         assert!(begun.elapsed() >= Duration::from_millis(500));
     }
 }

@@ -20,12 +20,14 @@ pub(super) struct Breaker {
 }
 
 /// Why there is no answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Failure {
     /// It was not asked: it has failed too often just now.
     Open,
     /// What it said.
     Status(Status),
+    /// It said what makes no sense.
+    Confused(String),
 }
 
 impl Breaker {
