@@ -137,4 +137,38 @@ mod tests {
     fn anything_else_is_failed() {
         assert_eq!(code_of(&anyhow::anyhow!("lightning")), Code::Failed);
     }
+
+    /// The table in this file, in `docs/cli.md` and in the help of all are one.
+    #[test]
+    fn exit_codes_are_told_as_they_are() {
+        use crate::args::Args;
+        use clap::CommandFactory;
+        let rows = |text: &str, before: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(before));
+            lines
+                .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+                .map(str::to_owned)
+                .collect()
+        };
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md");
+        let told = rows(&std::fs::read_to_string(page).expect("the page"), "");
+        assert_eq!(rows(include_str!("exit.rs"), "/// "), told);
+        let help = Args::command().render_long_help().to_string();
+        let codes = [
+            Code::Done,
+            Code::Violated,
+            Code::Usage,
+            Code::Unchecked,
+            Code::Failed,
+            Code::InUse,
+            Code::Unavailable,
+            Code::Interrupted,
+        ];
+        assert_eq!(codes.map(|code| code as u8), [0, 1, 2, 3, 4, 5, 6, 130], "scripts go by them");
+        for (code, row) in codes.iter().zip(told) {
+            let number = *code as u8;
+            assert!(row.starts_with(&format!("| {number} |")), "{row}");
+            assert!(help.contains(&format!("{number} ")), "{number} in the help");
+        }
+    }
 }

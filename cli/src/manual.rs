@@ -2,7 +2,7 @@
 
 use crate::args::{Args, ManArgs};
 use crate::exit::Code;
-use crate::output;
+use crate::output::{self, Format};
 use anyhow::Context;
 use clap::CommandFactory;
 
@@ -10,12 +10,12 @@ use clap::CommandFactory;
 ///
 /// # Errors
 /// The folder or a page cannot be written.
-pub fn man(args: &ManArgs) -> anyhow::Result<Code> {
+pub fn man(format: Format, args: &ManArgs) -> anyhow::Result<Code> {
     let command = Args::command();
     let Some(folder) = &args.dir else {
         let mut page = Vec::new();
         clap_mangen::Man::new(command).render(&mut page)?;
-        output::text(&String::from_utf8_lossy(&page))?;
+        output::page(format, "page", &String::from_utf8_lossy(&page))?;
         return Ok(Code::Done);
     };
     let written = std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(command, folder));
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page_with_its_examples() {
         let folder = tempfile::tempdir().expect("a folder");
-        man(&ManArgs { dir: Some(folder.path().to_owned()) }).expect("written");
+        man(Format::Table, &ManArgs { dir: Some(folder.path().to_owned()) }).expect("written");
         for (page, text) in [
             ("sagashop.1", "Exit codes"),
             ("sagashop-audit.1", "sagashop audit"),

@@ -2,10 +2,12 @@
 
 use crate::args::{GlobalArgs, MigrateArgs};
 use crate::exit::Code;
+use crate::output::{self, Format, Row};
 use crate::ports::Role;
 use crate::postgres::Server;
 use crate::shop;
 use anyhow::Context;
+use serde::Serialize;
 use sqlx::{Connection, Executor, PgConnection};
 
 /// Gives the role that the setting names its rights, in the database that it is executed in.
@@ -23,7 +25,36 @@ pub async fn migrate(global: &GlobalArgs, args: &MigrateArgs) -> anyhow::Result<
     let grant_to = args.grant_to.as_deref().filter(|name| !name.is_empty());
     let migrated = migrate_all(&server, roles, grant_to).await;
     server.stop().await?;
-    migrated.map(|()| Code::Done)
+    migrated?;
+    let lines: Vec<Line> = roles.iter().map(|role| Line::of(*role, grant_to)).collect();
+    // People read the log.
+    if global.output != Format::Table {
+        output::rows(global.output, &lines)?;
+    }
+    Ok(Code::Done)
+}
+
+/// A database that is up to date.
+#[derive(Serialize)]
+struct Line {
+    service: &'static str,
+    database: &'static str,
+    granted_to: Option<String>,
+}
+
+impl Line {
+    fn of(role: Role, grant_to: Option<&str>) -> Self {
+        let granted_to = grant_to.map(|name| name.replace(PLACEHOLDER, role.name()));
+        Self { service: role.name(), database: role.database(), granted_to }
+    }
+}
+
+impl Row for Line {
+    const COLUMNS: &'static [&'static str] = &["service", "database", "granted to"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![self.service.to_owned(), self.database.to_owned(), self.granted_to.clone().unwrap_or_default()]
+    }
 }
 
 async fn migrate_all(server: &Server, roles: &[Role], grant_to: Option<&str>) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@ mod breaking;
 
 use crate::args::OpenapiArgs;
 use crate::exit::{Code, Failure};
-use crate::output;
+use crate::output::{self, Format};
 use crate::ports::Role;
 use anyhow::Context;
 use serde_json::Value;
@@ -14,9 +14,13 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// A file cannot be read or written; a document would break its clients, and its version says nothing of it.
-pub fn run(args: &OpenapiArgs) -> anyhow::Result<Code> {
+pub fn run(format: Format, args: &OpenapiArgs) -> anyhow::Result<Code> {
     if let Some(role) = args.role {
-        output::text(&role.openapi())?;
+        let document = role.openapi();
+        match format {
+            Format::Jsonl => output::text(&serde_json::from_str::<Value>(&document)?.to_string())?,
+            Format::Table | Format::Json | Format::Mermaid => output::text(&document)?,
+        }
     }
     let Some(folder) = &args.all else { return Ok(Code::Done) };
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
@@ -101,7 +105,7 @@ mod tests {
     fn documents_are_written_where_they_break_nobody() {
         let folder = tempfile::tempdir().expect("a folder");
         let args = OpenapiArgs { role: None, all: Some(folder.path().to_owned()) };
-        assert_eq!(run(&args).expect("written"), Code::Done);
+        assert_eq!(run(Format::Json, &args).expect("written"), Code::Done);
         for role in Role::ALL {
             let written = std::fs::read_to_string(path(folder.path(), role)).expect("a file");
             assert_eq!(written, document(role).expect("JSON"));
@@ -111,11 +115,11 @@ mod tests {
         let mut before: Value = serde_json::from_str(&document(Role::Order).expect("JSON")).expect("JSON");
         before["paths"]["/baskets"] = serde_json::json!({ "get": { "responses": { "200": {} } } });
         std::fs::write(&path, before.to_string()).expect("written");
-        let error = run(&args).expect_err("refused");
+        let error = run(Format::Json, &args).expect_err("refused");
         assert!(error.to_string().contains("order service: GET /baskets is gone"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).expect("a file"), before.to_string(), "it is left as it was");
         before["info"]["version"] = "0.0.1".into();
         std::fs::write(&path, before.to_string()).expect("written");
-        assert_eq!(run(&args).expect("written"), Code::Done);
+        assert_eq!(run(Format::Json, &args).expect("written"), Code::Done);
     }
 }

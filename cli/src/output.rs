@@ -24,6 +24,9 @@ pub trait Row: Serialize {
     /// The column titles.
     const COLUMNS: &'static [&'static str];
 
+    /// Columns that a terminal which is too narrow is spared, the first one first.
+    const DISPENSABLE: &'static [usize] = &[];
+
     /// The cells, as many as there are columns.
     fn cells(&self) -> Vec<String>;
 }
@@ -56,6 +59,19 @@ pub fn text(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{}", text.trim_end_matches('\n'))?;
     stdout.flush()
+}
+
+/// Writes what is a text by its nature (a diagram, a script, a page): as it stands, or by its name in a JSON document.
+///
+/// # Errors
+/// Those of stdout; a reader that went away is a `BrokenPipe`.
+pub fn page(format: Format, name: &str, page: &str) -> io::Result<()> {
+    let document = || serde_json::Map::from_iter([(name.to_owned(), page.into())]);
+    match format {
+        Format::Table | Format::Mermaid => text(page),
+        Format::Json => text(&serde_json::to_string_pretty(&document())?),
+        Format::Jsonl => text(&serde_json::to_string(&document())?),
+    }
 }
 
 /// Whether escape sequences belong on stderr: it is a terminal and `NO_COLOR` is not set.
@@ -102,9 +118,14 @@ fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &
     match format {
         Format::Table | Format::Mermaid => {
             let mut table = style.table();
-            table.set_header(R::COLUMNS.iter().map(|title| style.title(title)).collect::<Vec<_>>());
-            for row in rows {
-                table.add_row(row.cells().iter().map(|cell| value(cell)).collect::<Vec<_>>());
+            let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
+            let columns = match table.width().filter(|_| style.is_terminal) {
+                Some(width) => fitting(R::COLUMNS, R::DISPENSABLE, &rows, width.into()),
+                None => (0..R::COLUMNS.len()).collect(),
+            };
+            table.set_header(columns.iter().map(|n| style.title(R::COLUMNS[*n])).collect::<Vec<_>>());
+            for row in &rows {
+                table.add_row(columns.iter().map(|n| value(&row[*n])).collect::<Vec<_>>());
             }
             write_table(&mut out, &table)?;
         }
@@ -141,6 +162,23 @@ fn write_one<R: Row>(mut out: impl Write, style: Style, format: Format, row: &R)
         }
     }
     out.flush()
+}
+
+/// The columns that fit, less those that can be spared. If still too many are left, their cells are wrapped.
+fn fitting(titles: &[&str], dispensable: &[usize], rows: &[Vec<String>], width: usize) -> Vec<usize> {
+    let longest_line = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+    let wide = |n: &usize| {
+        let cells = rows.iter().filter_map(|row| row.get(*n)).map(|cell| longest_line(cell));
+        cells.chain([titles[*n].chars().count()]).max().unwrap_or(0) + 2
+    };
+    let mut columns: Vec<usize> = (0..titles.len()).collect();
+    for spared in dispensable {
+        if columns.iter().map(wide).sum::<usize>() <= width {
+            break;
+        }
+        columns.retain(|n| n != spared);
+    }
+    columns
 }
 
 /// Numbers stand at the right of their column, so that they can be compared at a glance.
@@ -193,6 +231,15 @@ mod tests {
         order    8082
         user       80
         ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_is_spared_what_can_be() {
+        let rows = vec![vec!["1234".to_owned(), "abcdef".to_owned(), "xy".to_owned()]];
+        let fitting = |width| fitting(&["n", "name", "by"], &[2, 0], &rows, width);
+        assert_eq!(fitting(18), [0, 1, 2]);
+        assert_eq!(fitting(17), [0, 1]);
+        assert_eq!((fitting(13), fitting(1)), (vec![1], vec![1]));
     }
 
     #[test]

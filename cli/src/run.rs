@@ -8,8 +8,8 @@ use crate::exit::{Code, Failure};
 use crate::output::Format;
 use crate::postgres::Server;
 use crate::{
-    audit, bench, canary, demo, doctor, events, health, keys, manual, mend, metrics, migrate, openapi, output, projection, replay, restore, saga, schemas,
-    shop, state, stream, trace, users,
+    audit, bench, canary, demo, doctor, events, health, keys, manual, mend, metrics, migrate, openapi, output,
+    projection, replay, restore, saga, schemas, shop, state, stream, trace, users,
 };
 use clap::CommandFactory;
 use std::io::IsTerminal;
@@ -28,7 +28,8 @@ const LOG_SERVE: &str = "info,sqlx=warn,rskafka=off,tonic=warn,h2=warn,hyper=war
 pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
     config::accept(&loaded.args)?;
     let Args { global, command } = loaded.args;
-    if global.output == Format::Mermaid && !matches!(command, Command::Trace(_) | Command::Saga(SagaCommand::Graph(_))) {
+    if global.output == Format::Mermaid && !matches!(command, Command::Trace(_) | Command::Saga(SagaCommand::Graph(_)))
+    {
         return Err(Failure::new(Code::Usage, "--output mermaid is for trace and saga graph alone").into());
     }
     let _telemetry = telemetry(&global, &command)?;
@@ -40,18 +41,18 @@ pub async fn run(loaded: Loaded) -> anyhow::Result<Code> {
         Command::Serve(args) => shop::serve(&global, &args).await,
         Command::Migrate(args) => migrate::migrate(&global, &args).await,
         Command::Health(args) => health::health(global.output, &args).await,
-        Command::Openapi(args) => openapi::run(&args),
+        Command::Openapi(args) => openapi::run(global.output, &args),
         Command::Metrics(args) => metrics::metrics(global.output, &args),
         Command::Completions(args) => {
             // Into memory first: a reader that has seen enough is no reason to panic.
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Args::command(), "sagashop", &mut script);
-            output::text(&String::from_utf8_lossy(&script))?;
+            output::page(global.output, "script", &String::from_utf8_lossy(&script))?;
             Ok(Code::Done)
         }
-        Command::Man(args) => manual::man(&args),
+        Command::Man(args) => manual::man(global.output, &args),
         Command::Config(ConfigCommand::Show(args)) => config::show(global.output, &args, &loaded.settings),
-        Command::Config(ConfigCommand::Check(args)) => config::check(&args, &loaded.settings),
+        Command::Config(ConfigCommand::Check(args)) => config::check(global.output, &args, &loaded.settings),
         Command::Saga(command) => saga::run(&global, &command).await,
         Command::Events(command) => events::run(&global, &command).await,
         Command::Stream(args) => stream::stream(&global, &args).await,

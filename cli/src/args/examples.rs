@@ -179,7 +179,7 @@ mod tests {
         for letter in line.chars() {
             match letter {
                 '\'' => quoted = !quoted,
-                '|' | '>' if !quoted => break,
+                '|' | '>' | '#' if !quoted => break,
                 ' ' if !quoted => words.push(std::mem::take(&mut word)),
                 letter => word.push(letter),
             }
@@ -206,18 +206,22 @@ mod tests {
 
     #[test]
     fn every_example_is_a_command_line_of_its_command() {
+        let mut faults = Vec::new();
         for (path, command) in leaves() {
             let examples = examples(&help(&command));
             let name: Vec<&str> = path.split(' ').collect();
             let own =
                 |words: &[String]| words[1..].iter().map(String::as_str).take(name.len()).eq(name.iter().copied());
-            assert!(examples.iter().any(|words| own(words)), "{path} shows only others: {examples:?}");
+            if !examples.iter().any(|words| own(words)) {
+                faults.push(format!("{path} shows only others"));
+            }
             for words in examples {
                 if let Err(error) = Args::try_parse_from(&words) {
-                    panic!("{path}: {words:?}: {error}");
+                    faults.push(format!("{path}: {words:?}: {}", error.to_string().lines().next().unwrap_or_default()));
                 }
             }
         }
+        assert!(faults.is_empty(), "{faults:#?}");
     }
 
     #[test]

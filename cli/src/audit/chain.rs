@@ -8,7 +8,7 @@ use super::report::{Report, Tally};
 use super::since::From;
 use super::snapshot::{Moment, Scope, Snapshot};
 use crate::args::AuditArgs;
-use crate::exit::Code;
+use crate::exit::{Code, code_of};
 use crate::output::Format;
 use crate::ports::Role;
 use crate::postgres::Server;
@@ -52,7 +52,12 @@ pub(super) async fn verify(format: Format, server: &Server, args: &AuditArgs) ->
             moment.close().await;
             anyhow::Ok(chains)
         };
-        let tally = verified.await.map_or_else(|error| Tally::unchecked(format!("{error:#}")), Chains::tally);
+        let tally = match verified.await {
+            Ok(chains) => chains.tally(),
+            // Nothing is wrong with the store.
+            Err(error) if code_of(&error) == Code::Usage => return Err(error),
+            Err(error) => Tally::unchecked(format!("{error:#}")),
+        };
         checks.push(tally.into_check(name));
     }
     if args.heads.is_some() {

@@ -61,6 +61,11 @@ static LAST_RUN: FloatGauges = FloatGauges::new(
 );
 static SECONDS: FloatGauges =
     FloatGauges::new("audit_duration_seconds", "How long the last audit took. Only of the instance that audits.", &[]);
+static INTERVAL: FloatGauges = FloatGauges::new(
+    "audit_interval_seconds",
+    "How often an audit is to be begun (AUDIT_EVERY). Of every orchestrator that has been told to.",
+    &[],
+);
 static RUNS: Counters = Counters::new(
     "audit_runs_total",
     "Audits, by outcome.",
@@ -69,7 +74,7 @@ static RUNS: Counters = Counters::new(
 
 /// For `docs/metrics.md`.
 pub const FAMILIES: &[&Family] =
-    &[VIOLATIONS.family(), UNCHECKED.family(), LAST_RUN.family(), SECONDS.family(), RUNS.family()];
+    &[VIOLATIONS.family(), UNCHECKED.family(), LAST_RUN.family(), SECONDS.family(), INTERVAL.family(), RUNS.family()];
 
 /// Audits so often as the arguments say, for ever; if they say nothing, does nothing for ever.
 ///
@@ -85,6 +90,7 @@ pub async fn run(
     let given = evidence.audit_database_url.as_deref().filter(|url| !url.is_empty());
     let other = given.map(External::from_url).transpose()?.map(Server::External);
     RUNS.init(&[]);
+    INTERVAL.with(&[]).set(every.as_secs_f64());
     let schedule = Schedule { server: other.as_ref().unwrap_or(server), servers, provider, every };
     loop {
         match schedule.take_turns().await {

@@ -47,7 +47,7 @@ pub fn show(format: Format, args: &ConfigArgs, own: &[Effective]) -> anyhow::Res
 ///
 /// # Errors
 /// What is not accepted, all of it.
-pub fn check(args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
+pub fn check(format: Format, args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
     let lines: Vec<Vec<OsString>> = if args.command.is_empty() {
         // The provider for trying is no part of the shop.
         let parts = Part::ALL.iter().filter(|part| **part != Part::Psp);
@@ -67,6 +67,10 @@ pub fn check(args: &ConfigArgs, own: &[Effective]) -> anyhow::Result<Code> {
     }
     refuse(&told)?;
     eprintln!("The configuration is accepted.");
+    match format {
+        Format::Table | Format::Mermaid => {}
+        Format::Json | Format::Jsonl => output::text(&serde_json::json!({ "accepted": true }).to_string())?,
+    }
     Ok(Code::Done)
 }
 

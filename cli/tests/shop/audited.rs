@@ -1,5 +1,7 @@
 //! The audit: clean while the shop is at work; and each promise that is broken on purpose is found broken, it alone.
 
+mod evidence;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -41,12 +43,15 @@ async fn a_shop_at_work_is_clean_at_every_moment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_broken_is_found() {
     let _room = room_for_a_small_shop().await;
-    let mut shop = Up::start(&["--empty"]).await;
+    let mut shop = Up::start(&["--empty", "--hash-chain"]).await;
     let admin = shop.admin().await;
     let customer = shop.customer("customer").await;
     let lamp = shop.product(&admin, "Lamp", "19.90", 10).await;
     let desk = shop.product(&admin, "Desk", "250", 5).await;
-    let bought = shop.place(&customer, &json!({ "product_id": lamp, "quantity": 2 })).await;
+    let order = json!({ "product_id": lamp, "quantity": 2 });
+    let request = shop.request(Method::POST, Role::Order, "/orders", &customer).header("Idempotency-Key", "once");
+    let placed = shop.send(request.json(&order)).await.expect(201);
+    let bought = placed["id"].as_str().expect("an id").to_owned();
     assert_eq!(shop.ended(&customer, &bought).await["status"], "confirmed");
     let lines = json!([{ "product_id": lamp, "quantity": 1 }, { "product_id": desk, "quantity": 1 }]);
     let declined = shop.place(&customer, &json!({ "lines": lines, "payment_method": "tok_declined" })).await;
@@ -66,6 +71,8 @@ async fn whatever_is_broken_is_found() {
     let scratch = Scratch::of(Server::start(&Options::private(shop.folder.data())).await.expect("starts")).await;
     snapshot(&scratch, &lamp).await;
     scratch.keep().await;
+    evidence::is_found(&scratch, &shop.folder.data(), &bought).await;
+    evidence::goes_on_from_a_mark(&scratch, &shop.folder.data(), &bought).await;
 
     let whole = scratch.examine().await;
     assert!(whole.ok && whole.code() == Code::Done, "{whole:#?}");
@@ -245,6 +252,11 @@ fn damages(bought: &str, lamp: &str) -> Vec<(&'static str, String, Vec<&'static 
             vec!["stock adds up", "one effect a command"],
         ),
         (product, "DELETE FROM inbox".to_owned(), vec!["one effect a command"]),
+        (
+            order,
+            "UPDATE idempotency_keys SET body = '{\"id\":\"0198c5d0-6a6e-7cc0-8a51-8f0f4b1a2c3d\"}'".to_owned(),
+            vec!["acknowledged = stored"],
+        ),
         (order, "UPDATE consumer_offsets SET next_offset = 1000000".to_owned(), vec!["offsets in bounds"]),
         (order, "UPDATE checkpoints SET transaction_id = '9999999999'".to_owned(), vec!["offsets in bounds"]),
         (

@@ -35,7 +35,7 @@ BOARD = dashboard(
                 stat(
                     "Longest wait",
                     "Since the last event of the saga that has had none for longest; stuck ones left out.",
-                    'max(saga_longest_wait_seconds{state!="stuck"})',
+                    'max(saga_longest_wait_seconds{state!~"stuck|paused"})',
                     "s",
                     bad=300,
                 ),
@@ -163,6 +163,31 @@ BOARD = dashboard(
                     ),
                     unit="s",
                     width=12,
+                ),
+            ],
+        ),
+        (
+            "Audit, where AUDIT_EVERY is set",
+            [
+                stat(
+                    "Violations",
+                    "What violates a promise, by the last audit.",
+                    "sum(max by (check) (audit_violations))",
+                    bad=1,
+                ),
+                stat(
+                    "Not checked",
+                    "Promises that the last audit could not check in full.",
+                    "sum(max by (check) (audit_unchecked))",
+                    bad=1,
+                ),
+                stat("Last audit", "How long ago it ended.", "time() - max(audit_last_run_timestamp_seconds)", "s"),
+                stat("Duration", "How long it took.", "max(audit_duration_seconds)", "s"),
+                graph(
+                    "Violations by promise",
+                    "By the last audit.",
+                    ("{{check}}", "max by (check) (audit_violations)"),
+                    width=24,
                 ),
             ],
         ),
