@@ -8,13 +8,15 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use kernel::{Currency, Idempotent, Money, OrderId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{PaymentMethod, Reason};
 
 /// The provider's number of a charge or of a refund.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct TransactionId(pub String);
 
 impl fmt::Display for TransactionId {
@@ -79,7 +81,7 @@ pub enum Command {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The provider is to charge. The payment's id is the idempotency key.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How many digits a card's number has (ISO/IEC 7812).
@@ -14,8 +15,9 @@ const CARD_DIGITS: RangeInclusive<usize> = 13..=19;
 /// Tokens choose the outcome at the simulated provider, as test cards do at a real one: `tok_ok`, `tok_declined`,
 /// `tok_insufficient_funds`, `tok_timeout` (charged, and the reply does not come in time), `tok_flaky` (charged, and
 /// the first answers are failures).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct PaymentMethod(String);
 
 /// Not a token. It never holds what was given: that may be a card's number.

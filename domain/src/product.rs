@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use kernel::{Idempotent, Money, ProductId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::text::line;
@@ -23,8 +24,9 @@ line!(
 );
 
 /// What one of a product costs: more than nothing, at most [`Price::MINOR_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline)]
 pub struct Price(Money);
 
 /// Not a price.
@@ -88,7 +90,7 @@ pub enum Command {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A product entered the catalogue.

@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use kernel::{Idempotent, OrderId, ProductId, Quantity};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+mod upcasters;
+
+pub use upcasters::{AdjustedV1, RestockedV1};
 
 /// The most that may be available.
 pub const AVAILABLE_MAX: i64 = 1_000_000_000;
@@ -63,7 +68,7 @@ pub enum Command {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Counting began.
@@ -79,9 +84,8 @@ pub enum Event {
         quantity: Quantity,
         /// How many are available now.
         available: i64,
-        /// When; the first events did not say.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<DateTime<Utc>>,
+        /// When.
+        at: DateTime<Utc>,
     },
     /// It was counted anew.
     StockAdjusted {
@@ -89,9 +93,8 @@ pub enum Event {
         delta: i64,
         /// How many are available now.
         available: i64,
-        /// When; the first events did not say.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        at: Option<DateTime<Utc>>,
+        /// When.
+        at: DateTime<Utc>,
     },
     /// Some are held for an order.
     StockReserved {
@@ -140,7 +143,7 @@ pub enum Event {
 }
 
 /// Why stock was not held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rejection {
     /// There is not enough.
@@ -177,7 +180,10 @@ impl Event {
     }
 
     fn event_version(&self) -> &'static str {
-        "1"
+        match self {
+            Self::StockRestocked { .. } | Self::StockAdjusted { .. } => "2",
+            _ => "1",
+        }
     }
 }
 
@@ -275,13 +281,13 @@ impl Stock {
             Command::Restock { quantity, at } => {
                 self.open()?;
                 let available = countable(self.available + i64::from(quantity))?;
-                Event::StockRestocked { quantity, available, at: Some(at) }
+                Event::StockRestocked { quantity, available, at }
             }
             Command::Adjust { to, at } => {
                 self.open()?;
                 match countable(to)? - self.available {
                     0 => return Ok(Idempotent::AlreadyDone),
-                    delta => Event::StockAdjusted { delta, available: to, at: Some(at) },
+                    delta => Event::StockAdjusted { delta, available: to, at },
                 }
             }
             Command::Reserve { order_id, .. } if self.share(order_id).is_some() => return Ok(Idempotent::AlreadyDone),
@@ -335,7 +341,7 @@ fn countable(quantity: i64) -> Result<i64, Error> {
 }
 
 // Each order adds two or three events. With all sales remembered a snapshot has some 4 MB: so it is not taken often.
-kernel::aggregate!(Stock, "stock", Command, Event, Error, snapshot_every = 2_000);
+kernel::aggregate!(Stock, "stock", Command, Event, Error, snapshot_every = 2_000, upcasters = upcasters::ALL);
 
 /// Why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

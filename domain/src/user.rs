@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use kernel::{AddressId, Idempotent, SessionId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod address;
 pub mod session;
+mod upcasters;
 mod values;
 
 pub use values::{EmailAddress, EmailError, Locale, LocaleError, PasswordHash, PersonName, Role, Sealed};
@@ -124,7 +126,7 @@ pub enum Command {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Somebody got an account.
@@ -235,7 +237,6 @@ impl Event {
         }
     }
 
-    /// Version 1 of the first two held name and address in the clear; read today, it says neither.
     fn event_version(&self) -> &'static str {
         match self {
             Self::UserRegistered { .. } | Self::NameChanged { .. } => "2",
@@ -397,7 +398,7 @@ impl User {
     }
 }
 
-kernel::aggregate!(User, "user", Command, Event, Error);
+kernel::aggregate!(User, "user", Command, Event, Error, snapshot_every = 0, upcasters = upcasters::ALL);
 
 /// Why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

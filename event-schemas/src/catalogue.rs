@@ -12,6 +12,10 @@ pub struct Entry {
     pub name: &'static str,
     /// Its topic.
     pub topic: &'static str,
+    /// The field that is its record's key.
+    pub key: &'static str,
+    /// The version of its form.
+    pub version: u32,
     /// Its JSON Schema.
     pub schema: fn() -> Schema,
     /// Reads a message of this type and writes it again: what a consumer understood of it.
@@ -23,6 +27,8 @@ impl Entry {
         Self {
             name: M::TYPE,
             topic: M::TOPIC,
+            key: M::KEY,
+            version: M::VERSION,
             schema: || schemars::schema_for!(M),
             understood: |json| M::from_json(json.to_string().as_bytes()).and_then(serde_json::to_value),
         }

@@ -1,11 +1,14 @@
 //! What crosses the broker: published messages, one plain struct each, and their topics.
 //!
 //! Readers are tolerant: a field that they do not know is ignored, so a message may gain optional fields within its
-//! version. Whatever else changes needs a new version beside the old one. `samples/` holds one message of each type
-//! and `schemas/` its JSON Schema; the tests compare both with the types.
+//! version. Whatever else changes needs a new version beside the old one ([`compatibility`]). `samples/` holds one message
+//! of each type and version, and `schemas/` its JSON Schema; `stored/` the same of the events that the services store;
+//! `histories/` what happened in real runs. `sagashop schemas write` writes what can be generated; tests compare.
 
 mod amount;
 mod catalogue;
+pub mod compatibility;
+mod files;
 mod published;
 
 pub mod commands;
@@ -18,4 +21,5 @@ pub mod user;
 
 pub use amount::Amount;
 pub use catalogue::{CATALOGUE, Entry};
+pub use files::{FILES, file};
 pub use published::{EventType, Published};

@@ -14,6 +14,10 @@ pub trait Published: Serialize + DeserializeOwned + JsonSchema + Send + Sync + '
     const TYPE: &'static str;
     /// The topic that it is published to.
     const TOPIC: &'static str;
+    /// The field that is the record's key.
+    const KEY: &'static str;
+    /// The version of its form: higher than 1 once it has changed so that readers must be told.
+    const VERSION: u32 = 1;
 
     /// The record's key: messages with one key keep their order.
     fn key(&self) -> String;
@@ -95,6 +99,7 @@ macro_rules! published {
         impl $crate::Published for $message {
             const TYPE: &'static str = $name;
             const TOPIC: &'static str = $crate::topics::$topic;
+            const KEY: &'static str = stringify!($key);
 
             fn key(&self) -> String {
                 self.$key.to_string()

@@ -2,6 +2,8 @@
 
 use cqrs_es::Aggregate;
 
+use crate::upcast::Upcaster;
+
 /// What came of a command: something to record, or nothing because it was done before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a decision that is dropped was never made"]
@@ -30,6 +32,9 @@ pub trait Decide:
     /// A snapshot is saved each time so many events have come; 0 for streams that stay short.
     const SNAPSHOT_EVERY: u64 = 0;
 
+    /// How earlier forms of its events are read: a form is current where nothing here leads on from it.
+    const UPCASTERS: &'static [Upcaster] = &[];
+
     /// The events that follow from the command in this state.
     fn decide(&self, command: Self::Command) -> Result<Idempotent<Vec<Self::Event>>, Self::Error>;
 }
@@ -46,13 +51,19 @@ pub fn fold<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> A {
 ///
 /// The type has `fn decide_command(&self, Command) -> Result<Idempotent<Vec<Event>>, Error>` and
 /// `fn fold_event(&mut self, Event)`; each event has `fn event_type(&self) -> &'static str` and
-/// `fn event_version(&self) -> &'static str`.
+/// `fn event_version(&self) -> &'static str`. Where events have changed, `upcasters = …` names [`Decide::UPCASTERS`].
 #[macro_export]
 macro_rules! aggregate {
     ($state:ty, $name:literal, $command:ty, $event:ty, $error:ty) => {
-        $crate::aggregate!($state, $name, $command, $event, $error, snapshot_every = 0);
+        $crate::aggregate!($state, $name, $command, $event, $error, snapshot_every = 0, upcasters = &[]);
     };
     ($state:ty, $name:literal, $command:ty, $event:ty, $error:ty, snapshot_every = $every:literal) => {
+        $crate::aggregate!($state, $name, $command, $event, $error, snapshot_every = $every, upcasters = &[]);
+    };
+    (
+        $state:ty, $name:literal, $command:ty, $event:ty, $error:ty, snapshot_every = $every:literal,
+        upcasters = $upcasters:expr
+    ) => {
         impl $crate::__cqrs_es::DomainEvent for $event {
             fn event_type(&self) -> String {
                 <$event>::event_type(self).to_owned()
@@ -91,6 +102,7 @@ macro_rules! aggregate {
 
         impl $crate::Decide for $state {
             const SNAPSHOT_EVERY: u64 = $every;
+            const UPCASTERS: &'static [$crate::upcast::Upcaster] = $upcasters;
 
             fn decide(&self, command: Self::Command) -> Result<$crate::Idempotent<Vec<Self::Event>>, Self::Error> {
                 self.decide_command(command)

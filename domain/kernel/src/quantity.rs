@@ -1,5 +1,8 @@
 //! How many of a product.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A number of items of which a customer may order: 1 to [`Quantity::MAX`].
@@ -11,6 +14,20 @@ pub struct Quantity(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a quantity is a whole number from 1 to {max}, not {0}", max = Quantity::MAX)]
 pub struct QuantityError(pub i64);
+
+impl JsonSchema for Quantity {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Quantity".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": Self::MAX })
+    }
+}
 
 impl Quantity {
     /// The most that one line may order.

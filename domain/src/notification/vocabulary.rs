@@ -1,12 +1,13 @@
 //! The words that notifications are told in.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Makes an enum whose values have names, the same in JSON, in columns and in labels.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $value:ident = $text:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum $name {
             $($(#[$of])* #[serde(rename = $text)] $value,)+
         }

@@ -115,7 +115,7 @@ fn counts_are_bounded() {
     let full = given::<Stock>([open(AVAILABLE_MAX)]);
     full.when(Command::Restock { quantity: quantity(1), at: at() }).then_refused(Error::OutOfRange(AVAILABLE_MAX + 1));
     full.when(Command::Adjust { to: i64::MIN, at: at() }).then_refused(Error::OutOfRange(i64::MIN));
-    let adjusted = Event::StockAdjusted { delta: 4 - AVAILABLE_MAX, available: 4, at: Some(at()) };
+    let adjusted = Event::StockAdjusted { delta: 4 - AVAILABLE_MAX, available: 4, at: at() };
     full.when(Command::Adjust { to: 4, at: at() }).then([adjusted]);
     full.when(Command::Adjust { to: AVAILABLE_MAX, at: at() }).then_already_done();
 }

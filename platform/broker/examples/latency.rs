@@ -16,6 +16,9 @@ use broker::{
 use bytes::Bytes;
 use sqlx::postgres::PgPoolOptions;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
@@ -74,7 +77,7 @@ async fn measure(writer: &dyn Broker, reader: Arc<dyn Broker>, rounds: usize, re
     for round in 1..=rounds {
         let batch = (0..records).map(|_| record()).collect();
         let sent = Instant::now();
-        writer.publish(vec![(at.clone(), batch)]).await?;
+        writer.publish(LIVE.into(), vec![(at.clone(), batch)]).await?;
         acknowledged.push(sent.elapsed());
         let expected = i64::try_from(round * records)?;
         while let Some((next, when)) = arrivals.recv().await {

@@ -12,7 +12,7 @@ use rskafka::client::partition::{Compression, OffsetAt, PartitionClient};
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::{Broker, Error, FetchLimits, Fetched, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
+use crate::{Broker, Error, FetchLimits, Fetched, Permit, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
 
 mod convert;
 mod security;
@@ -299,7 +299,8 @@ impl Broker for KafkaBroker {
         Ok(())
     }
 
-    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+    async fn publish(&self, permit: Permit<'_>, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+        permit.check(&batch)?;
         limits::check_sizes(batch.iter().flat_map(|(_, records)| records), self.shared.options.record_bytes_max)?;
         let partitions = limits::by_partition(batch);
         // To the end of each, also after an error: a produce that is dropped loses its connection.

@@ -10,11 +10,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod effects;
 mod kafka;
 mod limits;
 mod memory;
 mod postgres;
 
+pub use effects::{NotForReplays, Permit, REPLAY, ReplayTopic};
 pub use kafka::{KafkaBroker, KafkaOptions, KafkaSasl, KafkaTls, KafkaTlsError, SaslMechanism};
 pub use memory::MemoryBroker;
 pub use postgres::{MIGRATOR, PostgresBroker, PostgresOptions};
@@ -120,6 +122,9 @@ pub enum Error {
         /// Its size.
         bytes: usize,
     },
+    /// A replay may publish onto its own topic alone.
+    #[error("a replay must not publish to {0}")]
+    NotPermitted(TopicPartition),
     /// The broker is away, slow or refuses for now: try again.
     #[error("the broker is unavailable: {0}")]
     Unavailable(String),
@@ -156,7 +161,8 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Appends each partition's records in order and returns when they are durable. On an error
     /// any prefix of any partition may have been written: the caller publishes the same again.
-    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error>;
+    /// Whoever publishes must be allowed to: see [`Permit`].
+    async fn publish(&self, permit: Permit<'_>, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error>;
 
     /// Records from `offset` on. Waits up to `limits.wait_max` for the first one, woken by its
     /// arrival.

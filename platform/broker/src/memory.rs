@@ -8,7 +8,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Broker, Error, FetchLimits, Fetched, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
+use crate::{Broker, Error, FetchLimits, Fetched, Permit, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
 
 /// Topics that live as long as the process. Clones share them.
 ///
@@ -109,7 +109,8 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+    async fn publish(&self, permit: Permit<'_>, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+        permit.check(&batch)?;
         limits::check_sizes(batch.iter().flat_map(|(_, records)| records), self.record_bytes_max)?;
         let batch: Vec<_> =
             batch.into_iter().map(|(to, records)| Ok((self.partition(&to)?, records))).collect::<Result<_, Error>>()?;

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::{Broker, Error, FetchLimits, Fetched, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
+use crate::{Broker, Error, FetchLimits, Fetched, Permit, RECORD_BYTES_MAX, Record, Stored, TopicPartition, limits};
 
 mod sql;
 mod tail;
@@ -283,7 +283,8 @@ impl Broker for PostgresBroker {
         Ok(())
     }
 
-    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+    async fn publish(&self, permit: Permit<'_>, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+        permit.check(&batch)?;
         limits::check_sizes(batch.iter().flat_map(|(_, records)| records), self.log.options.record_bytes_max)?;
         let partitions = limits::by_partition(batch);
         if partitions.is_empty() {

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 use uuid::Uuid;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 fn hasty() -> KafkaOptions {
     let limit = Duration::from_millis(300);
     KafkaOptions { call_timeout: limit, connect_timeout: limit, ..Default::default() }
@@ -26,7 +29,7 @@ async fn all_calls_are_unavailable(broker: &KafkaBroker) {
     let at = TopicPartition::new("topic", 0);
     let began = Instant::now();
     assert_unavailable(broker.ensure_topics(&[("topic".to_owned(), 1)]).await);
-    assert_unavailable(broker.publish(vec![(at.clone(), vec![record()])]).await);
+    assert_unavailable(broker.publish(LIVE.into(), vec![(at.clone(), vec![record()])]).await);
     assert_unavailable(broker.bounds(&at).await);
     let wait_max = Duration::from_millis(100);
     assert_unavailable(broker.fetch(&at, 0, FetchLimits { wait_max, ..Default::default() }).await);
@@ -60,7 +63,7 @@ async fn a_broker_that_was_away_is_used_when_it_is_there() {
     testkit::eventually(Duration::from_secs(20), async || broker.ensure_topics(&[(topic.clone(), 1)]).await.is_ok())
         .await;
     testkit::eventually(Duration::from_secs(20), async || {
-        broker.publish(vec![(at.clone(), vec![record()])]).await.is_ok()
+        broker.publish(LIVE.into(), vec![(at.clone(), vec![record()])]).await.is_ok()
     })
     .await;
     let fetched = broker.fetch(&at, 0, FetchLimits::default()).await.unwrap();

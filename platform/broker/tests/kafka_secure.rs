@@ -14,6 +14,9 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 const USER: &str = "shop";
 const PASSWORD: &str = "correct-horse-battery";
 
@@ -104,7 +107,7 @@ async fn outcome(broker: &KafkaBroker) -> Result<Vec<Bytes>, Error> {
     // More than the client writes at once, so that it is cut into several records of TLS.
     let value = Bytes::from(vec![b'x'; 100_000]);
     let record = Record { key: "k".to_owned(), headers: BTreeMap::new(), value, timestamp_ms: 0 };
-    broker.publish(vec![(at.clone(), vec![record])]).await?;
+    broker.publish(LIVE.into(), vec![(at.clone(), vec![record])]).await?;
     let fetched = broker.fetch(&at, 0, FetchLimits::default()).await?;
     Ok(fetched.records.iter().map(|stored| stored.record.value.clone()).collect())
 }

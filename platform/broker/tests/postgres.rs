@@ -8,6 +8,9 @@ use broker::{Broker, Error, FetchLimits, MIGRATOR, PostgresBroker, PostgresOptio
 use bytes::Bytes;
 use sqlx::PgPool;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 fn records(names: std::ops::Range<i64>) -> Vec<Record> {
     let record = |name: i64| Record {
         key: "k".to_owned(),
@@ -43,9 +46,9 @@ async fn what_another_process_wrote_in_between_is_read_in_its_place() {
     // Without notifications: each learns of the other's records by its own means alone.
     let one = PostgresBroker::new(database.pool.clone(), PostgresOptions::default());
     let two = PostgresBroker::new(database.pool.clone(), PostgresOptions::default());
-    one.publish(vec![(at.clone(), records(0..3))]).await.unwrap();
-    two.publish(vec![(at.clone(), records(3..5))]).await.unwrap();
-    one.publish(vec![(at.clone(), records(5..7))]).await.unwrap();
+    one.publish(LIVE.into(), vec![(at.clone(), records(0..3))]).await.unwrap();
+    two.publish(LIVE.into(), vec![(at.clone(), records(3..5))]).await.unwrap();
+    one.publish(LIVE.into(), vec![(at.clone(), records(5..7))]).await.unwrap();
     for broker in [&one, &two] {
         for from in 0..7 {
             let mut seen = Vec::new();
@@ -66,7 +69,7 @@ async fn a_lost_notification_costs_a_delay() {
     let reader = PostgresBroker::new(database.pool.clone(), options);
     assert!(offsets(&reader, &at, 0, waiting(Duration::ZERO)).await.is_empty());
     let silent = PostgresBroker::new(database.pool.clone(), PostgresOptions::default());
-    silent.publish(vec![(at.clone(), records(0..2))]).await.unwrap();
+    silent.publish(LIVE.into(), vec![(at.clone(), records(0..2))]).await.unwrap();
     assert_eq!(offsets(&reader, &at, 0, waiting(Duration::from_millis(50))).await, [0, 1]);
 }
 
@@ -77,7 +80,7 @@ async fn a_publish_whose_caller_went_away_is_known() {
     let options = PostgresOptions { recheck_after: Duration::from_secs(3600), ..Default::default() };
     let broker = PostgresBroker::new(database.pool.clone(), options);
     assert!(offsets(&broker, &at, 0, waiting(Duration::ZERO)).await.is_empty());
-    let publish = broker.publish(vec![(at.clone(), records(0..2))]);
+    let publish = broker.publish(LIVE.into(), vec![(at.clone(), records(0..2))]);
     assert!(tokio::time::timeout(Duration::ZERO, publish).await.is_err());
     assert_eq!(offsets(&broker, &at, 0, waiting(Duration::from_secs(20))).await, [0, 1]);
 }
@@ -87,7 +90,7 @@ async fn deleted_records_are_out_of_range() {
     let database = testkit::postgres::database_with(&MIGRATOR).await;
     let at = topic(&database.pool).await;
     let writer = PostgresBroker::new(database.pool.clone(), PostgresOptions::default());
-    writer.publish(vec![(at.clone(), records(0..10))]).await.unwrap();
+    writer.publish(LIVE.into(), vec![(at.clone(), records(0..10))]).await.unwrap();
     sqlx::query(r#"DELETE FROM topic_records WHERE "offset" < 4"#).execute(&database.pool).await.unwrap();
     let reader = PostgresBroker::new(database.pool.clone(), PostgresOptions::default());
     assert_eq!(reader.bounds(&at).await.unwrap(), (4, 10));
@@ -97,7 +100,7 @@ async fn deleted_records_are_out_of_range() {
 
     sqlx::query("DELETE FROM topic_records").execute(&database.pool).await.unwrap();
     assert_eq!(reader.bounds(&at).await.unwrap(), (10, 10));
-    writer.publish(vec![(at.clone(), records(10..11))]).await.unwrap();
+    writer.publish(LIVE.into(), vec![(at.clone(), records(10..11))]).await.unwrap();
     assert_eq!(reader.bounds(&at).await.unwrap(), (10, 11));
 }
 
@@ -109,9 +112,9 @@ async fn a_database_that_does_not_answer_is_unavailable() {
     let broker = PostgresBroker::new(database.pool.clone(), options);
     let mut blocker = database.pool.begin().await.unwrap();
     sqlx::query("LOCK TABLE topic_partitions IN ACCESS EXCLUSIVE MODE").execute(&mut *blocker).await.unwrap();
-    let outcome = broker.publish(vec![(at.clone(), records(0..1))]).await;
+    let outcome = broker.publish(LIVE.into(), vec![(at.clone(), records(0..1))]).await;
     assert!(matches!(outcome, Err(Error::Unavailable(_))), "{outcome:?}");
     blocker.rollback().await.unwrap();
-    broker.publish(vec![(at.clone(), records(0..1))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), records(0..1))]).await.unwrap();
     assert_eq!(broker.bounds(&at).await.unwrap().1, 1);
 }

@@ -110,7 +110,7 @@ pub enum Mend {
 }
 
 /// An operator's act, as its event holds it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Operation {
     /// What was done, in the past tense: `dead_letter_discarded`. It is the event's type, too.
     pub act: String,

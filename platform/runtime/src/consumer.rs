@@ -90,6 +90,13 @@ pub trait Handler: Send + Sync + 'static {
     /// An error: it can never be handled, and becomes a dead letter.
     fn commands(&self, message: &Message, now: DateTime<Utc>) -> Result<Addressed<Self::Aggregate>, message::Error>;
 
+    /// The latest version of this type's form that it understands. A newer one stops the consumer: this program is too
+    /// old for it, and the message must neither be skipped nor be taken for something that it is not.
+    fn version(&self, message_type: &str) -> u32 {
+        let _ = message_type;
+        1
+    }
+
     /// The aggregate's timer after it went from one state to another; `None` leaves it.
     fn timer(&self, id: &str, before: &Self::Aggregate, after: &Self::Aggregate) -> Option<Timer> {
         let _ = (id, before, after);
@@ -113,10 +120,21 @@ pub trait Handler: Send + Sync + 'static {
     }
 
     /// What the event has others do, if that is to have a span of its own.
-    fn step(&self, id: &str, event: &EventOf<Self::Aggregate>) -> Option<Step> {
+    fn step<'a>(&self, id: &'a str, event: &'a EventOf<Self::Aggregate>) -> Option<Step<'a>> {
         let _ = (id, event);
         None
     }
+}
+
+/// A consumer, as the event catalogue tells of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Follows {
+    /// Its name.
+    pub consumer: &'static str,
+    /// The topics that it follows.
+    pub topics: &'static [&'static str],
+    /// Whether it acts on such a message, or passes it by.
+    pub acts_on: fn(&Message) -> bool,
 }
 
 /// How a consumer works.
@@ -136,6 +154,8 @@ pub struct Options {
     pub batch_records_max: usize,
     /// Aggregates kept in memory (twice as many at most).
     pub states_max: usize,
+    /// The replay whose messages it acts on. Those of any other are passed by.
+    pub replay: Option<String>,
 }
 
 impl Options {
@@ -149,6 +169,7 @@ impl Options {
             lease: Duration::from_secs(10),
             batch_records_max: 500,
             states_max: 1_000,
+            replay: None,
         }
     }
 
@@ -204,7 +225,7 @@ impl<H: Handler> Consumer<H> {
         let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
         while !shutdown.is_cancelled() {
             if let Err(error) = self.consume(&shutdown, &mut backoff).await {
-                tracing::warn!(consumer = self.options.name, %error, "the consumer starts over from its offsets");
+                tell(self.options.name, &error);
                 self.measures.failed(&error);
                 backoff.wait(&shutdown).await;
             }
@@ -356,6 +377,7 @@ impl<H: Handler> Consumer<H> {
             .await?;
         failpoint::pass("consumer.after_commit");
         self.handled(batches, &offsets, &put_aside);
+        self.measures.refused_replays(&intake.replays);
         for advance in offsets {
             if let Some(lease) = held.leases.get_mut(&advance.lease.partition) {
                 lease.next_offset = advance.to;
@@ -395,6 +417,15 @@ impl<H: Handler> Consumer<H> {
                 held.leases.get(partition).map(|lease| OffsetAdvance { lease: lease.clone(), to })
             })
             .collect()
+    }
+}
+
+fn tell(consumer: &str, error: &event_store::Error) {
+    match error {
+        event_store::Error::UnknownVersion { .. } => {
+            tracing::error!(consumer, %error, "the consumer stands still: it handles nothing beyond this");
+        }
+        _ => tracing::warn!(consumer, %error, "the consumer starts over from its offsets"),
     }
 }
 

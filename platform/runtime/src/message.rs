@@ -8,8 +8,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use telemetry::logs::Ids;
 use uuid::Uuid;
 
+pub use broker::REPLAY;
 use broker::Record;
 use event_store::RecordedEvent;
+
+/// The header with the version of the data's form, where that is not the first.
+const VERSION: &str = "ce_dataversion";
 
 /// A message on its way out, before the relay gives it the envelope of the event it came from.
 #[derive(Debug, Clone)]
@@ -22,6 +26,8 @@ pub struct Outgoing {
     pub message_type: &'static str,
     /// The command's own id for a command (deterministic); `None` derives one from the event.
     pub id: Option<Uuid>,
+    /// The version of the data's form.
+    pub version: u32,
     /// The JSON data.
     pub data: Vec<u8>,
 }
@@ -42,8 +48,16 @@ impl Outgoing {
             key: key.to_string(),
             message_type,
             id: None,
+            version: 1,
             data: serde_json::to_vec(data).expect("published messages are plain JSON structures"),
         }
+    }
+
+    /// Says that the data is of a later form than the first.
+    #[must_use]
+    pub fn of_version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
     }
 
     /// Gives the message an id of its own.
@@ -73,8 +87,15 @@ pub struct Message {
     pub causation_id: Uuid,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// The version of the data's form.
+    pub version: u32,
     /// The JSON data.
     pub data: Bytes,
+}
+
+/// The replay that a record belongs to, if it was published again.
+pub(crate) fn replay_of(record: &Record) -> Option<&[u8]> {
+    record.headers.get(REPLAY).map(Bytes::as_ref)
 }
 
 /// A record that is not a message of ours and never will be.
@@ -94,6 +115,16 @@ pub enum Error {
     /// Nobody here knows the type: a newer publisher, or a foreign one. Never skipped.
     #[error("messages of type {0:?} are not known here")]
     UnknownType(String),
+    /// A newer program published it: stop until this one is as new.
+    #[error("{message_type} is of version {version}, and this program knows it up to version {known}")]
+    UnknownVersion {
+        /// Its type.
+        message_type: String,
+        /// The version of its form.
+        version: u32,
+        /// The latest that is known.
+        known: u32,
+    },
     /// The data is not what its type promises.
     #[error("the data of {message_type} cannot be read: {error}")]
     BadData {
@@ -115,6 +146,9 @@ pub fn to_record(event: &RecordedEvent, index: usize, source: &str, outgoing: Ou
     set("ce_source", source.to_owned());
     set("ce_time", event.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true));
     set("content-type", "application/json".to_owned());
+    if outgoing.version != 1 {
+        set(VERSION, outgoing.version.to_string());
+    }
     set("ce_correlationid", event.metadata.correlation_id.to_string());
     set("ce_causationid", event.metadata.event_id.to_string());
     set("ce_sequence", event.sequence.to_string());
@@ -147,6 +181,10 @@ impl Message {
             Uuid::parse_str(value).map_err(|_| bad(name, value))
         };
         let time = text("ce_time")?;
+        let version = match record.headers.contains_key(VERSION) {
+            true => text(VERSION)?.parse().map_err(|_| bad(VERSION, text(VERSION).unwrap_or_default()))?,
+            false => 1,
+        };
         Ok(Self {
             id: id("ce_id")?,
             message_type: text("ce_type")?.to_owned(),
@@ -156,6 +194,7 @@ impl Message {
             correlation_id: id("ce_correlationid")?,
             causation_id: id("ce_causationid")?,
             traceparent: record.headers.get("traceparent").and_then(|v| String::from_utf8(v.to_vec()).ok()),
+            version,
             data: record.value.clone(),
         })
     }

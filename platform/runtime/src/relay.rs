@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::{Broker, Record, TopicPartition, partition_of};
 use event_store::{Cursor, EventStore, RecordedEvent};
+use kernel::Live;
 use telemetry::Tracer;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,7 @@ pub struct Relay {
     measures: Relaying,
     tracer: Tracer,
     precedence: Arc<Precedence>,
+    live: Live,
 }
 
 impl Relay {
@@ -87,10 +89,11 @@ impl Relay {
         publish: Arc<dyn Publish>,
         options: Options,
         owner: Uuid,
+        live: Live,
     ) -> Self {
         let measures = Relaying::new(options.source);
         let tracer = Tracer::of(options.source);
-        Self { store, broker, publish, options, owner, precedence: Arc::default(), measures, tracer }
+        Self { store, broker, publish, options, owner, precedence: Arc::default(), measures, tracer, live }
     }
 
     /// A relay that lets requests go first: what it publishes makes work.
@@ -106,7 +109,7 @@ impl Relay {
                 Ok(()) => {}
                 Err(error) => {
                     tracing::warn!(relay.source = self.options.source, %error, "the relay tries again");
-                    self.measures.failed();
+                    self.measures.failed(error.of_store());
                     backoff.wait(&shutdown).await;
                 }
             }
@@ -211,7 +214,7 @@ impl Relay {
         let counts: Vec<_> = batch.iter().map(|(place, records)| (place.topic.clone(), records.len())).collect();
         failpoint::pass("relay.before_publish");
         let began = Instant::now();
-        self.broker.publish(batch.into_iter().collect()).await?;
+        self.broker.publish(self.live.into(), batch.into_iter().collect()).await?;
         self.measures.published(counts.iter().map(|(topic, count)| (topic.as_ref(), *count)), began.elapsed());
         traces.published();
         failpoint::pass("relay.after_publish");
@@ -256,4 +259,13 @@ enum Error {
     Store(#[from] event_store::Error),
     #[error(transparent)]
     Broker(#[from] broker::Error),
+}
+
+impl Error {
+    fn of_store(&self) -> Option<&event_store::Error> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Broker(_) => None,
+        }
+    }
 }

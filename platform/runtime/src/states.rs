@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cqrs_es::persist::PersistedEventRepository;
-use event_store::{Alone, Error, EventStore, RecordedEvent, Snapshot, StreamId};
+use event_store::{Alone, Error, EventStore, RecordedEvent, Snapshot, StreamId, is_current};
 use kernel::Decide;
 
 /// A state and where in its stream it stands.
@@ -23,8 +23,11 @@ impl<A: Decide> Default for Loaded<A> {
 
 impl<A: Decide> Loaded<A> {
     fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), Error> {
-        for event in events {
-            self.apply(event.decode::<A>()?, event.sequence);
+        for recorded in events {
+            for event in recorded.decode_all::<A>()? {
+                self.state.apply(event);
+            }
+            self.sequence = recorded.sequence;
         }
         Ok(())
     }
@@ -60,11 +63,17 @@ pub(crate) async fn load_one<A: Decide>(store: &dyn EventStore, id: &str) -> Res
         let snapshot = store.snapshots(std::slice::from_ref(&stream)).await?.pop().flatten();
         Loaded::from_snapshot(snapshot)
     } else if let Some(repository) = store.repository() {
-        return load_alone(&repository, id).await;
+        match load_alone(&repository, id).await? {
+            Some(loaded) => return Ok(loaded),
+            None => return load_evolved(store, stream, Loaded::default()).await,
+        }
     } else {
         Loaded::default()
     };
-    let history = store.history(stream, loaded.sequence).await?;
+    let history = store.history(stream.clone(), loaded.sequence).await?;
+    if history.evolved {
+        return load_evolved(store, stream, loaded).await;
+    }
     for payload in &history.payloads {
         let sequence = loaded.sequence + 1;
         let event = serde_json::from_str(payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
@@ -73,15 +82,30 @@ pub(crate) async fn load_one<A: Decide>(store: &dyn EventStore, id: &str) -> Res
     Ok(loaded)
 }
 
-async fn load_alone<A: Decide>(repository: &Alone<'_>, id: &str) -> Result<Loaded<A>, Error> {
+/// What a stream holds in forms of several versions: they are read by all that stands in their rows.
+async fn load_evolved<A: Decide>(
+    store: &dyn EventStore,
+    stream: StreamId,
+    mut loaded: Loaded<A>,
+) -> Result<Loaded<A>, Error> {
+    let events = store.load(&[(stream, loaded.sequence)]).await?.pop().unwrap_or_default();
+    loaded.fold(&events)?;
+    Ok(loaded)
+}
+
+/// Nothing, where the stream holds forms that are not today's.
+async fn load_alone<A: Decide>(repository: &Alone<'_>, id: &str) -> Result<Option<Loaded<A>>, Error> {
     let events = repository.get_events::<A>(id).await.map_err(|error| Error::Unavailable(error.to_string()))?;
+    if events.iter().any(|event| !is_current::<A>(&event.event_type, &event.event_version)) {
+        return Ok(None);
+    }
     let mut loaded = Loaded::<A>::default();
     for event in events {
         let sequence = u64::try_from(event.sequence).unwrap_or(0);
         let event = serde_json::from_value(event.payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
         loaded.apply(event, sequence);
     }
-    Ok(loaded)
+    Ok(Some(loaded))
 }
 
 fn undecodable<A: Decide>(id: &str, sequence: u64, error: &serde_json::Error) -> Error {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::notification::{self, Failure, Letter, Skip};
-use kernel::NotificationId;
+use kernel::{Live, NotificationId};
 
 use crate::config::Config;
 use crate::smtp::SmtpChannel;
@@ -54,7 +54,7 @@ pub trait Channel: Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it could not be, or was not to be.
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent>;
+    async fn send(&self, live: Live, notice: Notice<'_>) -> Result<(), Unsent>;
 
     /// Gives back what is held and not used. Called about once a second.
     fn tidy(&self) {}
@@ -70,7 +70,7 @@ impl Channel for LogChannel {
         notification::Channel::Log
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
+    async fn send(&self, _: Live, notice: Notice<'_>) -> Result<(), Unsent> {
         let Letter { recipient, template, order_id, .. } = notice.letter;
         tracing::info!(
             notification.id = %notice.id,

@@ -6,8 +6,10 @@ use domain::notification::{Channel, Command, Event, Letter, Notification, Status
 use event_schemas::Published;
 use event_schemas::order::{OrderCancelled, OrderConfirmed, OrderCreated};
 use event_schemas::payment::{PaymentFailed, PaymentRefunded, PaymentSuccess};
+use event_schemas::topics::{ORDER_EVENTS, PAYMENT_EVENTS, PRODUCT_EVENTS, SAGA_EVENTS, USER_EVENTS};
 use event_schemas::user::UserRegistered;
 use kernel::{Currency, Money, OrderId, UserId, WebhookId};
+use runtime::consumer::Follows;
 use runtime::message::{self, Message};
 use runtime::{Handler, Origin};
 use tokio::sync::mpsc;
@@ -15,6 +17,13 @@ use tokio::sync::mpsc;
 use crate::commands::{Queued, Story};
 use crate::webhooks::Subscribers;
 use crate::worker::Fresh;
+
+/// What the consumer follows.
+pub const FOLLOWS: Follows = Follows {
+    consumer: "notification",
+    topics: &[ORDER_EVENTS, PRODUCT_EVENTS, PAYMENT_EVENTS, USER_EVENTS, SAGA_EVENTS],
+    acts_on: |message| news(message).is_ok_and(|news| news.is_some()),
+};
 
 /// Queues notifications, and hands them to the workers once they are committed.
 pub(crate) struct Customers {
@@ -68,7 +77,7 @@ impl Handler for Customers {
 
     fn describe(&self, _: &str, command: &Command, span: &mut telemetry::Span) {
         if let Command::Queue { letter: Letter { order_id: Some(order_id), .. }, .. } = command {
-            span.set_with("order.id", || order_id.to_string());
+            span.set("order.id", order_id.0);
         }
     }
 

@@ -24,10 +24,10 @@ mod templates;
 mod webhooks;
 mod worker;
 
-pub use read_model::{NotificationList, WebhookList};
 pub use channel::{Channel, LogChannel, Notice, Unsent};
 pub use config::{Config, Webhooks};
 pub use consumer::FOLLOWS;
+pub use read_model::{NotificationList, WebhookList};
 pub use smtp::SmtpChannel;
 pub use worker::Retry;
 

@@ -7,6 +7,7 @@ mod server;
 use anyhow::Context;
 use async_trait::async_trait;
 use domain::notification::{Channel as Kind, Failure};
+use kernel::Live;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::response::Category;
@@ -68,7 +69,7 @@ impl Channel for SmtpChannel {
         Kind::Email
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
+    async fn send(&self, _: Live, notice: Notice<'_>) -> Result<(), Unsent> {
         let contact = self.contacts.of(notice.letter.recipient).await?;
         let mail = self.mail(notice, &contact)?;
         self.pool.send(&mail).await

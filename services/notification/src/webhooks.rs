@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::SecondsFormat;
 use domain::notification::{Channel as Kind, Failure, Letter, Skip, Webhook};
-use kernel::{OrderId, UserId, WebhookId};
+use kernel::{Live, OrderId, UserId, WebhookId};
 use runtime::Commands;
 use serde::Serialize;
 use uuid::Uuid;
@@ -123,7 +123,7 @@ impl Channel for WebhookChannel {
         Kind::Webhook
     }
 
-    async fn send(&self, notice: Notice<'_>) -> Result<(), Unsent> {
+    async fn send(&self, _: Live, notice: Notice<'_>) -> Result<(), Unsent> {
         let Some(webhook_id) = notice.letter.webhook_id else { return Err(Failure::NoRecipient.into()) };
         let loaded = self.commands.load::<Webhook>(&webhook_id.to_string()).await;
         let (webhook, _) = loaded.map_err(|error| {

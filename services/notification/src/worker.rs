@@ -11,7 +11,7 @@ use std::time::Duration;
 use domain::notification::{self, Command, Failure, Skip};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use kernel::NotificationId;
+use kernel::{Live, NotificationId};
 use telemetry::logs::{self, Ids};
 use telemetry::{Kind, Tracer, trace};
 use tokio::sync::mpsc;
@@ -106,14 +106,15 @@ impl Worker {
 /// Makes attempts over one channel.
 pub(crate) struct Sender {
     channel: Arc<dyn Channel>,
+    live: Live,
     results: Results,
     retry: Retry,
     tracer: Tracer,
 }
 
 impl Sender {
-    pub(crate) fn new(channel: Arc<dyn Channel>, results: Results, retry: Retry) -> Self {
-        Self { channel, results, retry, tracer: Tracer::of("notification") }
+    pub(crate) fn new(channel: Arc<dyn Channel>, live: Live, results: Results, retry: Retry) -> Self {
+        Self { channel, live, results, retry, tracer: Tracer::of("notification") }
     }
 
     fn patience(&self) -> Patience {
@@ -168,7 +169,7 @@ impl Sender {
         if self.channel.kind() == notification::Channel::Email && !self.results.is_wanted(notice.letter).await? {
             return Err(Unsent::Skip(Skip::NotWanted));
         }
-        self.channel.send(notice).await
+        self.channel.send(self.live, notice).await
     }
 
     /// What is to be recorded of an attempt.

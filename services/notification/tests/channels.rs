@@ -15,6 +15,9 @@ use support::{CORRELATION, Fixture, PATIENCE, Recording, id, now, order_confirme
 use testkit::eventually;
 use web::auth::Role;
 
+/// Tests write as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 #[tokio::test]
 async fn each_message_is_told_once_per_channel_despite_duplicates() {
     let fixture = Fixture::new().await;
@@ -259,7 +262,7 @@ async fn a_result_for_a_state_that_has_moved_on_is_decided_again() {
 }
 
 fn commands(fixture: &Fixture) -> (Commands, Origin) {
-    let store: Arc<dyn EventStore> = PgStore::new(fixture.database.pool.clone(), StoreOptions::default());
+    let store: Arc<dyn EventStore> = PgStore::new(fixture.database.pool.clone(), StoreOptions::default(), LIVE);
     (Commands::new(store, clock::system()), Origin::request(CORRELATION, id(), "service:test"))
 }
 

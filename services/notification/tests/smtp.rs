@@ -193,7 +193,8 @@ async fn a_send_that_is_given_up_takes_its_connection_along() {
     };
     let (one, two) = (letter.id(id()), letter.id(id()));
     let notice = |id| notification_service::Notice { id, letter: &letter, queued_at: support::now() };
-    let send = async |id| notification_service::Channel::send(&channel, notice(id)).await;
+    let send =
+        async |id| notification_service::Channel::send(&channel, kernel::Live::because("a test"), notice(id)).await;
     assert!(tokio::time::timeout(Duration::from_millis(500), send(one)).await.is_err());
     send(two).await.unwrap();
     let sent: Vec<String> = server.mails().iter().map(Mail::id).collect();

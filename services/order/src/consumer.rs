@@ -2,11 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use domain::order::{Command, Event, Order};
-use event_schemas::Published;
 use event_schemas::commands::{CancelOrder, ConfirmOrder};
+use event_schemas::{Published, topics};
+use runtime::consumer::Follows;
 use runtime::{Handler, Message, Origin, message};
 
 use crate::measures;
+
+/// What the consumer follows.
+pub const FOLLOWS: Follows = Follows {
+    consumer: "order",
+    topics: &[topics::ORDER_COMMANDS],
+    acts_on: |message| {
+        FulfilmentCommands.commands(message, DateTime::UNIX_EPOCH).is_ok_and(|commands| !commands.is_empty())
+    },
+};
 
 /// Handles the topic `order_commands`.
 pub(crate) struct FulfilmentCommands;
@@ -33,6 +43,6 @@ impl Handler for FulfilmentCommands {
     }
 
     fn describe(&self, id: &str, _: &Command, span: &mut telemetry::Span) {
-        span.set_with("order.id", || id.to_owned());
+        span.set("order.id", id);
     }
 }

@@ -2,15 +2,23 @@
 
 use chrono::{DateTime, Utc};
 use domain::payment::{Command, Event, Payment};
-use event_schemas::Published;
 use event_schemas::commands::{ChargePayment, RefundPayment};
+use event_schemas::{Published, topics};
 use kernel::PaymentId;
+use runtime::consumer::Follows;
 use runtime::message::{self, Message};
 use runtime::{Handler, Origin};
 use tokio::sync::mpsc;
 
 use crate::job::Job;
 use crate::measures;
+
+/// What the consumer follows.
+pub const FOLLOWS: Follows = Follows {
+    consumer: "payment",
+    topics: &[topics::PAYMENT_COMMANDS],
+    acts_on: |message| command(message, DateTime::UNIX_EPOCH).is_ok(),
+};
 
 /// Charges and refunds; hands what was committed to whoever calls the provider.
 pub(crate) struct PaymentCommands {
@@ -27,27 +35,14 @@ impl Handler for PaymentCommands {
     type Aggregate = Payment;
 
     fn commands(&self, message: &Message, at: DateTime<Utc>) -> Result<Vec<(String, Command)>, message::Error> {
-        let (order_id, command) = match message.message_type.as_str() {
-            ChargePayment::TYPE => {
-                let data: ChargePayment = message.data()?;
-                let amount = data.money().map_err(|error| message.bad_data(&error))?;
-                let payment_method = data.payment_method.parse().map_err(|error| message.bad_data(&error))?;
-                let ChargePayment { order_id, user_id, .. } = data;
-                (order_id, Command::Charge { order_id, user_id, amount, payment_method, at })
-            }
-            RefundPayment::TYPE => {
-                let RefundPayment { order_id, reason, .. } = message.data()?;
-                (order_id, Command::Refund { order_id, reason: reason.into(), at })
-            }
-            other => return Err(message::Error::UnknownType(other.to_owned())),
-        };
-        Ok(vec![(PaymentId::of_order(order_id).to_string(), command)])
+        let (payment_id, command) = command(message, at)?;
+        Ok(vec![(payment_id.to_string(), command)])
     }
 
     fn describe(&self, id: &str, command: &Command, span: &mut telemetry::Span) {
-        span.set_with("payment.id", || id.to_owned());
+        span.set("payment.id", id);
         if let Command::Charge { order_id, .. } | Command::Refund { order_id, .. } = command {
-            span.set_with("order.id", || order_id.to_string());
+            span.set("order.id", order_id.0);
         }
     }
 
@@ -61,4 +56,23 @@ impl Handler for PaymentCommands {
             tracing::debug!(payment.id = id, "too much is waiting for the provider already");
         }
     }
+}
+
+/// What the message asks of which payment.
+fn command(message: &Message, at: DateTime<Utc>) -> Result<(PaymentId, Command), message::Error> {
+    let (order_id, command) = match message.message_type.as_str() {
+        ChargePayment::TYPE => {
+            let data: ChargePayment = message.data()?;
+            let amount = data.money().map_err(|error| message.bad_data(&error))?;
+            let payment_method = data.payment_method.parse().map_err(|error| message.bad_data(&error))?;
+            let ChargePayment { order_id, user_id, .. } = data;
+            (order_id, Command::Charge { order_id, user_id, amount, payment_method, at })
+        }
+        RefundPayment::TYPE => {
+            let RefundPayment { order_id, reason, .. } = message.data()?;
+            (order_id, Command::Refund { order_id, reason: reason.into(), at })
+        }
+        other => return Err(message::Error::UnknownType(other.to_owned())),
+    };
+    Ok((PaymentId::of_order(order_id), command))
 }

@@ -33,10 +33,10 @@ mod rest;
 mod sweep;
 mod worker;
 
-pub use read_model::PaymentList;
 pub use config::{Choice, Config};
 pub use consumer::FOLLOWS;
 pub use publish::Publisher;
+pub use read_model::PaymentList;
 
 use provider::{HttpProvider, Notice, Provider, SimulatedProvider};
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use domain::payment::{self, Command};
 use event_store::clock::Clock;
+use kernel::Live;
 use parking_lot::Mutex;
 use runtime::failpoint;
 use telemetry::{Kind, Span, Tracer, logs, trace};
@@ -37,6 +38,7 @@ const RETRIES_MAX: u32 = 100;
 /// Carries jobs out.
 pub(crate) struct Worker {
     provider: Arc<dyn Provider>,
+    live: Live,
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -51,12 +53,14 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         provider: Arc<dyn Provider>,
+        live: Live,
         recorder: Recorder,
         clock: Arc<dyn Clock>,
         config: &Config,
     ) -> Arc<Self> {
         Arc::new(Self {
             provider,
+            live,
             recorder,
             clock,
             timeout: config.provider_timeout,
@@ -165,8 +169,8 @@ impl Worker {
         }
         failpoint::pass(job.ask.before());
         match &job.ask {
-            Ask::Charge(request) => self.in_time(job, "charge", self.provider.charge(request)).await,
-            Ask::Refund(request) => self.in_time(job, "refund", self.provider.refund(request)).await,
+            Ask::Charge(request) => self.in_time(job, "charge", self.provider.charge(self.live, request)).await,
+            Ask::Refund(request) => self.in_time(job, "refund", self.provider.refund(self.live, request)).await,
         }
     }
 

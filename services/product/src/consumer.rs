@@ -4,13 +4,16 @@ use chrono::{DateTime, Utc};
 use domain::stock::{Command, Stock};
 use event_schemas::commands::{CommitStock, ReleaseStock, ReserveStock};
 use event_schemas::{Published, topics};
+use runtime::consumer::Follows;
 use runtime::message::Error;
 use runtime::{Handler, Message};
 
-/// The consumer's name.
-pub(crate) const NAME: &str = "product";
-/// What it follows.
-pub(crate) const TOPICS: [&str; 1] = [topics::PRODUCT_COMMANDS];
+/// What the consumer follows.
+pub const FOLLOWS: Follows = Follows {
+    consumer: "product",
+    topics: &[topics::PRODUCT_COMMANDS],
+    acts_on: |message| StockCommands.commands(message, DateTime::UNIX_EPOCH).is_ok_and(|commands| !commands.is_empty()),
+};
 
 /// Commands to stock. Their ids are remembered: stock forgets what an order once had, so by its own
 /// state it could not tell a repeated command from a new one.
@@ -46,12 +49,12 @@ impl Handler for StockCommands {
     }
 
     fn describe(&self, id: &str, command: &Command, span: &mut telemetry::Span) {
-        span.set_with("product.id", || id.to_owned());
+        span.set("product.id", id);
         let (Command::Reserve { order_id, .. } | Command::Release { order_id } | Command::Commit { order_id }) =
             command
         else {
             return;
         };
-        span.set_with("order.id", || order_id.to_string());
+        span.set("order.id", order_id.0);
     }
 }

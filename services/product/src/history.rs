@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::stock::{Event, Rejection, Stock};
+use event_store::Stored;
 use poem_openapi::{Enum, Object};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -57,11 +58,36 @@ pub(crate) enum Kind {
 
 #[derive(sqlx::FromRow)]
 struct Recorded {
+    aggregate_id: String,
     sequence: i64,
+    event_type: String,
+    event_version: String,
     payload: String,
     actor: Option<String>,
     recorded_at: DateTime<Utc>,
 }
+
+impl Recorded {
+    fn sequence(&self) -> u64 {
+        u64::try_from(self.sequence).unwrap_or_default()
+    }
+
+    fn decoded(&self) -> Result<Event, Error> {
+        let stored = Stored {
+            aggregate_type: Stock::TYPE,
+            aggregate_id: &self.aggregate_id,
+            sequence: self.sequence(),
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            recorded_at: self.recorded_at,
+        };
+        stored.decode::<Stock>().map_err(|error| Error::Database(sqlx::Error::Decode(error.into())))
+    }
+}
+
+const COLUMNS: &str = "aggregate_id, sequence, event_type, event_version, payload::text AS payload,
+                       metadata->>'actor' AS actor, recorded_at";
 
 /// The newest movements before this one, and the sequence to go on before where there are more.
 pub(crate) async fn page(
@@ -71,13 +97,13 @@ pub(crate) async fn page(
     limit: u32,
 ) -> Result<(Vec<Movement>, Option<u64>), Error> {
     let before = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);
-    let mut recorded: Vec<Recorded> = sqlx::query_as(
-        "SELECT sequence, payload::text AS payload, metadata->>'actor' AS actor, recorded_at
+    let mut recorded: Vec<Recorded> = sqlx::query_as(&format!(
+        "SELECT {COLUMNS}
            FROM events
           WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence < $3
           ORDER BY sequence DESC
           LIMIT $4",
-    )
+    ))
     .bind(Stock::TYPE)
     .bind(product.to_string())
     .bind(before)
@@ -102,26 +128,23 @@ pub(crate) async fn page(
 
 /// How many were available before this event: as the last one says that says so.
 async fn available_before(pool: &PgPool, product: Uuid, sequence: i64) -> Result<i64, Error> {
-    let last: Option<String> = sqlx::query_scalar(
-        "SELECT payload::text FROM events
+    let last: Option<Recorded> = sqlx::query_as(&format!(
+        "SELECT {COLUMNS}
+           FROM events
           WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence < $3
             AND event_type NOT IN ('stock_committed', 'stock_closed')
           ORDER BY sequence DESC
           LIMIT 1",
-    )
+    ))
     .bind(Stock::TYPE)
     .bind(product.to_string())
     .bind(sequence)
     .fetch_optional(pool)
     .await?;
     Ok(match last {
-        Some(payload) => available_after(&decoded(&payload)?, 0),
+        Some(last) => available_after(&last.decoded()?, 0),
         None => 0,
     })
-}
-
-fn decoded(payload: &str) -> Result<Event, Error> {
-    serde_json::from_str(payload).map_err(|error| Error::Database(sqlx::Error::Decode(error.into())))
 }
 
 fn available_after(event: &Event, before: i64) -> i64 {
@@ -137,10 +160,10 @@ fn available_after(event: &Event, before: i64) -> i64 {
 }
 
 fn movement(recorded: Recorded, before: i64) -> Result<Movement, Error> {
-    let event = decoded(&recorded.payload)?;
+    let event = recorded.decoded()?;
     let (kind, quantity, order, text) = in_words(&event);
     Ok(Movement {
-        sequence: u64::try_from(recorded.sequence).unwrap_or_default(),
+        sequence: recorded.sequence(),
         at: recorded.recorded_at.into(),
         kind,
         quantity,

@@ -24,10 +24,10 @@ mod seed;
 mod service;
 mod transfer;
 
-pub use read_model::Catalogue;
 pub use config::Config;
 pub use consumer::FOLLOWS;
 pub use publish::Publisher;
+pub use read_model::Catalogue;
 pub use rest::openapi;
 pub use search::folded;
 pub use seed::{Seeded, seed};

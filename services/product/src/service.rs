@@ -9,11 +9,12 @@ use web::auth::TokenVerifier;
 
 use crate::cache::{Cache, invalidation};
 use crate::commands::Commands;
+use crate::consumer::{FOLLOWS, StockCommands};
 use crate::projection::{Products, fold_names};
 use crate::publish::Publisher;
 use crate::queries::Queries;
 use crate::rest::Shared;
-use crate::{Config, MIGRATOR, consumer, grpc, rest, seed};
+use crate::{Config, MIGRATOR, grpc, rest, seed};
 
 /// Where the service is reached; port 0 for tests.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Service {
             async { Ok(()) }
         });
         host.relay(Publisher);
-        host.consumer(consumer::NAME, &consumer::TOPICS, Arc::new(consumer::StockCommands));
+        host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::new(StockCommands));
         let projected = host.projection(Arc::new(Products::new(Arc::clone(&cache), instance)));
         let following = invalidation::follow(pool.clone(), Arc::clone(&cache), instance, shutdown.clone());
         host.spawn("invalidation", following);

@@ -19,7 +19,7 @@ use crate::vault::Vault;
 
 mod addresses;
 mod admin;
-mod claims;
+pub(crate) mod claims;
 mod profile;
 mod registering;
 mod sessions;

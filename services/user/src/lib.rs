@@ -26,11 +26,16 @@ mod read_model;
 mod rest;
 mod vault;
 
-pub use read_model::UserList;
 pub use config::{Bootstrap, Config};
 pub use offline::create_account;
 pub use publish::Publisher;
+pub use read_model::UserList;
 pub use vault::MasterKey;
+
+/// Claims of addresses, as they are stored: for those who describe events.
+pub mod claims {
+    pub use crate::commands::claims::{described, understood};
+}
 
 /// The keys of access tokens, for operators.
 pub mod signing_keys {

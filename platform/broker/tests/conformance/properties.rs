@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::servers::Server;
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 /// Longer than any answer may take; a promise that is kept never waits for it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -63,7 +66,7 @@ pub async fn offsets_are_contiguous_and_in_order(server: &impl Server) {
     let at = &topic(&*broker, 1).await[0];
     assert_eq!(broker.bounds(at).await.unwrap(), (0, 0));
     for batch in [0..1, 1..4, 4..4, 4..10] {
-        broker.publish(vec![(at.clone(), records(batch))]).await.unwrap();
+        broker.publish(LIVE.into(), vec![(at.clone(), records(batch))]).await.unwrap();
     }
     for broker in [broker, server.another_client()] {
         let stored = read(&*broker, at, 10).await;
@@ -79,7 +82,7 @@ pub async fn a_page_keeps_its_limits(server: &impl Server) {
     let broker = server.broker();
     let at = &topic(&*broker, 1).await[0];
     let hundred = |_| Record { key: "k".repeat(10), ..record(vec![b'v'; 90]) };
-    broker.publish(vec![(at.clone(), (0..20).map(hundred).collect())]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), (0..20).map(hundred).collect())]).await.unwrap();
     for broker in [broker, server.another_client()] {
         for (records_max, bytes_max, least, most) in
             [(5, 1 << 20, 5, 5), (100, 1_000, 1, 10), (100, 1, 1, 1), (0, 0, 1, 1), (100, 1 << 20, 20, 20)]
@@ -95,7 +98,7 @@ pub async fn a_page_keeps_its_limits(server: &impl Server) {
 pub async fn a_page_that_was_cut_goes_on_where_it_ended(server: &impl Server) {
     let broker = server.broker();
     let at = &topic(&*broker, 1).await[0];
-    broker.publish(vec![(at.clone(), records(0..100))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), records(0..100))]).await.unwrap();
     for broker in [broker, server.another_client()] {
         let mut next = 0;
         while next < 100 {
@@ -128,7 +131,7 @@ pub async fn records_come_back_as_they_were(server: &impl Server) {
         Record { key: "ключ 🔑 \0 \n \"'\\,{}".to_owned(), timestamp_ms: 951_782_400_000, ..record("null") },
         record(vec![0xff; RECORD_BYTES_MAX - 3]),
     ];
-    broker.publish(vec![(at.clone(), written.clone())]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), written.clone())]).await.unwrap();
     for broker in [broker, server.another_client()] {
         let stored = read(&*broker, at, written.len()).await;
         for (stored, written) in stored.iter().zip(&written) {
@@ -158,7 +161,7 @@ async fn woken(reader: &Arc<dyn Broker>, writer: &Arc<dyn Broker>) {
             assert!(timeout(Duration::from_millis(50), &mut waiting).await.is_err(), "there was nothing to see yet");
         }
         let published = Instant::now();
-        writer.publish(vec![(at.clone(), records([round]))]).await.unwrap();
+        writer.publish(LIVE.into(), vec![(at.clone(), records([round]))]).await.unwrap();
         let (came, seen) = waiting.await.unwrap();
         assert_eq!(seen, [round.to_string()]);
         assert!(came.saturating_duration_since(published) < PATIENCE / 2, "it was not woken");
@@ -168,7 +171,7 @@ async fn woken(reader: &Arc<dyn Broker>, writer: &Arc<dyn Broker>) {
 pub async fn a_fetch_that_waits_in_vain_is_empty(server: &impl Server) {
     let broker = server.broker();
     let partitions = topic(&*broker, 2).await;
-    broker.publish(vec![(partitions[1].clone(), records(0..3))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(partitions[1].clone(), records(0..3))]).await.unwrap();
     for (at, offset) in [(&partitions[0], 0), (&partitions[1], 3)] {
         let wait_max = Duration::from_millis(120);
         let began = Instant::now();
@@ -183,7 +186,7 @@ pub async fn a_fetch_that_waits_in_vain_is_empty(server: &impl Server) {
 pub async fn the_end_is_not_out_of_range_but_beyond_it_is(server: &impl Server) {
     let broker = server.broker();
     let at = &topic(&*broker, 1).await[0];
-    broker.publish(vec![(at.clone(), records(0..3))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), records(0..3))]).await.unwrap();
     for broker in [broker, server.another_client()] {
         assert!(broker.fetch(at, 3, at_once()).await.unwrap().records.is_empty());
         for offset in [4, 1_000_000, -1] {
@@ -210,7 +213,7 @@ pub async fn what_does_not_exist_is_said_so(server: &impl Server) {
         for outcome in [
             broker.fetch(&missing, 0, at_once()).await.map(drop),
             broker.bounds(&missing).await.map(drop),
-            broker.publish(batch).await,
+            broker.publish(LIVE.into(), batch).await,
         ] {
             match outcome {
                 Err(Error::UnknownPartition(said)) => assert_eq!(said, missing),
@@ -218,7 +221,7 @@ pub async fn what_does_not_exist_is_said_so(server: &impl Server) {
             }
         }
     }
-    broker.publish(vec![(there.clone(), records([1]))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(there.clone(), records([1]))]).await.unwrap();
     assert_eq!(values(&read(&*broker, &there, 1).await), ["1"]);
 }
 
@@ -232,8 +235,8 @@ pub async fn a_batch_reaches_all_its_partitions(server: &impl Server) {
     batch.push((all[0].clone(), Vec::new()));
     // The same partition again: behind what it has already.
     batch.push((all[1].clone(), records([7])));
-    broker.publish(batch).await.unwrap();
-    broker.publish(Vec::new()).await.unwrap();
+    broker.publish(LIVE.into(), batch).await.unwrap();
+    broker.publish(LIVE.into(), Vec::new()).await.unwrap();
     for (number, at) in (1_i64..).zip(&all) {
         let mut expected: Vec<_> = (number * 100..number * 101).map(|name| name.to_string()).collect();
         if number == 2 {
@@ -264,7 +267,7 @@ pub async fn concurrent_publishers_leave_no_gap(server: &impl Server) {
                 let mut batch: Vec<_> =
                     partitions.iter().map(|at| (at.clone(), records([number * ROUNDS + round]))).collect();
                 batch.rotate_left(usize::try_from(number).unwrap() % 3);
-                client.publish(batch).await.unwrap();
+                client.publish(LIVE.into(), batch).await.unwrap();
             }
         }
     };
@@ -286,7 +289,7 @@ pub async fn readers_see_the_same(server: &impl Server) {
     let broker = server.broker();
     let at = &topic(&*broker, 1).await[0];
     let waiting = join_all((0..6).map(|_| broker.fetch(at, 0, patient())));
-    let publishing = broker.publish(vec![(at.clone(), records(0..1))]);
+    let publishing = broker.publish(LIVE.into(), vec![(at.clone(), records(0..1))]);
     let (waiting, published) = tokio::join!(waiting, publishing);
     published.unwrap();
     for fetched in waiting {
@@ -305,7 +308,7 @@ pub async fn topics_are_made_once(server: &impl Server) {
         outcome.unwrap();
     }
     let at = TopicPartition::new(names[0].as_str(), 2);
-    broker.publish(vec![(at.clone(), records(0..2))]).await.unwrap();
+    broker.publish(LIVE.into(), vec![(at.clone(), records(0..2))]).await.unwrap();
     server.another_client().ensure_topics(&topics).await.unwrap();
     assert_eq!(broker.bounds(&at).await.unwrap(), (0, 2));
     for wrong in [2, 4] {
@@ -326,7 +329,7 @@ pub async fn too_large_is_refused_and_nothing_written(server: &impl Server) {
         (partitions[0].clone(), records([1])),
         (partitions[1].clone(), vec![record("2"), record(vec![0; bytes - 3])]),
     ];
-    match broker.publish(batch).await {
+    match broker.publish(LIVE.into(), batch).await {
         Err(Error::RecordTooLarge { bytes: said }) => assert_eq!(said, bytes),
         other => panic!("{other:?}"),
     }

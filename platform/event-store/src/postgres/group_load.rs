@@ -17,11 +17,11 @@ use crate::{Error, History, StreamId};
 /// Each stream is one index range, whatever the planner guesses of the arrays; the inner order is the
 /// index's own, so that nothing is sorted.
 const LOAD: &str = "
-SELECT s.n, e.payloads, e.last
+SELECT s.n, e.payloads, e.last, e.evolved
   FROM UNNEST($1::text[], $2::text[], $3::bigint[]) WITH ORDINALITY AS s(aggregate_type, aggregate_id, after, n)
  CROSS JOIN LATERAL (
-       SELECT array_agg(o.payload) AS payloads, max(o.sequence) AS last
-         FROM (SELECT payload::text AS payload, sequence
+       SELECT array_agg(o.payload) AS payloads, max(o.sequence) AS last, bool_or(o.event_version <> '1') AS evolved
+         FROM (SELECT payload::text AS payload, sequence, event_version
                  FROM events
                 WHERE aggregate_type = s.aggregate_type AND aggregate_id = s.aggregate_id AND sequence > s.after
                 ORDER BY sequence) AS o) AS e";
@@ -100,8 +100,9 @@ async fn answer(pool: &PgPool, group: Vec<Pending>) {
     }
 }
 
-/// Which of the streams asked for, from 1; its payloads, and the sequence of the last of them.
-type Found = (i64, Option<Vec<String>>, Option<i64>);
+/// Which of the streams asked for, from 1; its payloads, the sequence of the last of them, and whether any is of a later
+/// version than the first.
+type Found = (i64, Option<Vec<String>>, Option<i64>, Option<bool>);
 
 async fn read(pool: &PgPool, group: &[Pending]) -> Result<Vec<Result<History, Error>>, Error> {
     let types: Vec<&str> = group.iter().map(|pending| pending.stream.aggregate_type).collect();
@@ -113,10 +114,10 @@ async fn read(pool: &PgPool, group: &[Pending]) -> Result<Vec<Result<History, Er
         return Err(Error::Failed("a group load found other streams than were asked for".to_owned()));
     }
     found.sort_unstable_by_key(|(n, ..)| *n);
-    Ok(group.iter().zip(found).map(|(pending, (_, payloads, last))| history(pending, payloads, last)).collect())
+    Ok(group.iter().zip(found).map(|(pending, found)| history(pending, found)).collect())
 }
 
-fn history(asked: &Pending, payloads: Option<Vec<String>>, last: Option<i64>) -> Result<History, Error> {
+fn history(asked: &Pending, (_, payloads, last, evolved): Found) -> Result<History, Error> {
     let payloads = payloads.unwrap_or_default();
     let end = asked.after + payloads.len() as u64;
     // Streams have no gaps; one that has would fold to a state that never was.
@@ -124,5 +125,5 @@ fn history(asked: &Pending, payloads: Option<Vec<String>>, last: Option<i64>) ->
         let StreamId { aggregate_type, aggregate_id } = &asked.stream;
         return Err(Error::Failed(format!("the stream {aggregate_type}/{aggregate_id} has a gap before {last:?}")));
     }
-    Ok(History { after: asked.after, payloads })
+    Ok(History { after: asked.after, payloads, evolved: evolved.unwrap_or(false) })
 }

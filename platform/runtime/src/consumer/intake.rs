@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use broker::TopicPartition;
 use chrono::{DateTime, Utc};
 use event_store::DeadLetter;
 use kernel::Decide;
@@ -21,6 +22,8 @@ pub(super) struct Intake<A: Decide> {
     /// By record number: why it is put aside, and whether it only waits behind another.
     pub(super) dead: BTreeMap<usize, (String, bool)>,
     pub(super) inbox: Vec<(String, Uuid)>,
+    /// Where records lie that were published again, and not for this consumer.
+    pub(super) replays: Vec<TopicPartition>,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -34,11 +37,15 @@ impl<H: Handler> Consumer<H> {
         traces: &mut Traces,
     ) -> Result<Intake<H::Aggregate>, event_store::Error> {
         let now = self.clock.now();
-        let mut intake = Intake { items: Vec::new(), dead: BTreeMap::new(), inbox: Vec::new() };
+        let mut intake = Intake { items: Vec::new(), dead: BTreeMap::new(), inbox: Vec::new(), replays: Vec::new() };
         // Keys that this very batch blocks.
         let mut newly_blocked: HashMap<(&str, &str), i64> = HashMap::new();
         let mut commands = Vec::new();
         for (n, (partition, stored)) in records(batches).enumerate() {
+            if !self.is_meant(stored) {
+                intake.replays.push(partition.clone());
+                continue;
+            }
             let key = (partition.topic.as_ref(), stored.record.key.as_str());
             let behind = newly_blocked
                 .get(&key)
@@ -50,7 +57,13 @@ impl<H: Handler> Consumer<H> {
             }
             let read = match refused.get(&n) {
                 Some(reason) => Err(reason.clone()),
-                None => self.read(stored, now).map_err(|error| error.to_string()),
+                None => match self.read(stored, now) {
+                    Err(error @ message::Error::UnknownVersion { .. }) => {
+                        let what = format!("the record at offset {} of {partition}", stored.offset);
+                        return Err(event_store::Error::UnknownVersion { what, error: error.to_string() });
+                    }
+                    read => read.map_err(|error| error.to_string()),
+                },
             };
             match read {
                 Ok((means, _)) if means.is_empty() => {}
@@ -77,6 +90,12 @@ impl<H: Handler> Consumer<H> {
         Ok(intake)
     }
 
+    /// Whether the record is for this consumer: one that was published again is only within its own replay.
+    fn is_meant(&self, stored: &broker::Stored) -> bool {
+        let own = self.options.replay.as_deref().map(str::as_bytes);
+        message::replay_of(&stored.record).is_none_or(|replay| own == Some(replay))
+    }
+
     /// The message, and the commands that it means.
     fn read(
         &self,
@@ -84,6 +103,11 @@ impl<H: Handler> Consumer<H> {
         now: DateTime<Utc>,
     ) -> Result<(Addressed<H::Aggregate>, Message), message::Error> {
         let message = Message::from_record(&stored.record)?;
+        let known = self.handler.version(&message.message_type);
+        if message.version > known {
+            let Message { message_type, version, .. } = message;
+            return Err(message::Error::UnknownVersion { message_type, version, known });
+        }
         let commands = logs::in_scope(message.ids(), || self.handler.commands(&message, now))?;
         Ok((commands, message))
     }

@@ -15,6 +15,7 @@ use telemetry::metrics::{
     Counters, FloatGauges, Gauge, Gauges, Histogram, Histograms, IntCounter, IntGauge, Label, SECONDS, SERVICE, SIZES,
 };
 
+use super::followers::Stopped;
 use super::size;
 
 pub(super) const CONSUMER: Label = Label::open("consumer", "the service's consumers");
@@ -69,6 +70,12 @@ pub(super) static DEAD_LETTERS: Counters = Counters::new(
     &[SERVICE, CONSUMER, TOPIC, KIND],
 );
 
+pub(super) static REPLAYS_REFUSED: Counters = Counters::new(
+    "consumer_replays_refused_total",
+    "Records passed by because they were published again by a replay, and not for this consumer.",
+    &[SERVICE, CONSUMER, TOPIC],
+);
+
 /// Between two looks at the lag.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// What a fetch has told of a partition's end is good for so long; then the broker is asked.
@@ -88,6 +95,7 @@ struct Shared {
     unavailable: IntCounter,
     out_of_range: IntCounter,
     other: IntCounter,
+    stopped: Stopped,
     partitions: HashMap<TopicPartition, Arc<Partition>>,
     clock: Arc<dyn Clock>,
 }
@@ -114,6 +122,7 @@ impl Consuming {
             unavailable: failures("unavailable"),
             out_of_range: failures("out_of_range"),
             other: failures("other"),
+            stopped: Stopped::new(service, consumer),
             partitions: partitions.map(partition).collect(),
             clock,
         }))
@@ -135,8 +144,16 @@ impl Consuming {
 
     /// A unit of work was committed.
     pub(crate) fn handled(&self, records: usize, took: Duration) {
+        self.0.stopped.goes_on();
         self.0.batch_size.observe(size(records));
         self.0.batch_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Records at these places were passed by.
+    pub(crate) fn refused_replays(&self, places: &[TopicPartition]) {
+        for partition in places.iter().filter_map(|of| self.partition(of)) {
+            partition.replays.inc();
+        }
     }
 
     pub(crate) fn conflicted(&self) {
@@ -149,6 +166,7 @@ impl Consuming {
 
     /// The consumer starts over.
     pub(crate) fn failed(&self, error: &event_store::Error) {
+        self.0.stopped.failed(error);
         match error {
             event_store::Error::LeaseLost { .. } => self.0.lease_lost.inc(),
             _ => self.0.store.inc(),
@@ -199,6 +217,7 @@ pub(crate) struct Partition {
     records: IntCounter,
     dead: IntCounter,
     parked: IntCounter,
+    replays: IntCounter,
     held: IntGauge,
     is_held: AtomicBool,
     next_offset: AtomicI64,
@@ -219,6 +238,7 @@ impl Partition {
             records: RECORDS.with(&[service, consumer, topic]),
             dead: DEAD_LETTERS.with(&[service, consumer, topic, "dead"]),
             parked: DEAD_LETTERS.with(&[service, consumer, topic, "parked"]),
+            replays: REPLAYS_REFUSED.with(&[service, consumer, topic]),
             held,
             labels,
             is_held: AtomicBool::new(false),

@@ -20,6 +20,9 @@ use uuid::Uuid;
 
 use crate::tally::{Follows, NUMBER_ADDED, Publisher, Tally};
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 /// How long anything may take that only has to happen in the end.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 /// Short, so that takeovers are soon; renewed every third of it.
@@ -78,7 +81,7 @@ impl Topic {
         for record in records {
             batch.entry(self.partition_of(&record.key)).or_default().push(record);
         }
-        self.broker.publish(batch.into_iter().collect()).await.expect("published");
+        self.broker.publish(LIVE.into(), batch.into_iter().collect()).await.expect("published");
     }
 
     /// Everything on the topic, each partition's records in order.
@@ -108,7 +111,7 @@ impl Service {
 
     /// The store as another process of the service has it.
     pub fn store(&self) -> Arc<dyn EventStore> {
-        PgStore::new(self.database.pool.clone(), StoreOptions::default())
+        PgStore::new(self.database.pool.clone(), StoreOptions::default(), LIVE)
     }
 
     /// What the service holds of a tally.
@@ -165,7 +168,7 @@ impl Process {
     pub fn relay(store: Arc<dyn EventStore>, broker: Arc<dyn Broker>, topic: &'static str) -> Self {
         let (owner, shutdown) = (Uuid::now_v7(), CancellationToken::new());
         let options = relay::Options { lease: LEASE, page_events_max: 7, ..relay::Options::new("source", PARTITIONS) };
-        let relay = Relay::new(store, broker, Arc::new(Publisher { topic }), options, owner);
+        let relay = Relay::new(store, broker, Arc::new(Publisher { topic }), options, owner, LIVE);
         Self { owner, task: tokio::spawn(relay.run(shutdown.clone())), shutdown }
     }
 
@@ -181,7 +184,7 @@ impl Process {
         let usual = relay::Options::new("source", PARTITIONS);
         let options = relay::Options { lease: LEASE, crowded: (every, few), crowd_max: at_most, ..usual };
         let (broker, publisher) = (Arc::clone(&topic.broker), Publisher { topic: topic.name });
-        let relay = Relay::new(service.store(), broker, Arc::new(publisher), options, owner);
+        let relay = Relay::new(service.store(), broker, Arc::new(publisher), options, owner, LIVE);
         let relay = relay.after(Arc::clone(precedence));
         Self { owner, task: tokio::spawn(relay.run(shutdown.clone())), shutdown }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use broker::{Broker, Error, FetchLimits, Fetched, Record, TopicPartition};
+use broker::{Broker, Error, FetchLimits, Fetched, Permit, Record, TopicPartition};
 use event_store::Cursor;
 use runtime::Precedence;
 use runtime::relay::FOLLOWER;
@@ -27,8 +27,8 @@ impl Broker for Speechless {
         self.inner.ensure_topics(topics).await
     }
 
-    async fn publish(&self, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
-        self.inner.publish(batch).await?;
+    async fn publish(&self, permit: Permit<'_>, batch: Vec<(TopicPartition, Vec<Record>)>) -> Result<(), Error> {
+        self.inner.publish(permit, batch).await?;
         self.taken.fetch_add(1, Ordering::SeqCst);
         std::future::pending().await
     }

@@ -3,9 +3,11 @@
 use chrono::{DateTime, Utc};
 use event_store::RecordedEvent;
 use kernel::Idempotent;
+use kernel::upcast::{Context, Form, Upcaster};
 use runtime::consumer::{Handler, Timer};
 use runtime::{Message, Outgoing, Publish, message};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// The type of the one message there is.
 pub const NUMBER_ADDED: &str = "number_added";
@@ -76,7 +78,18 @@ impl Tally {
     }
 }
 
-kernel::aggregate!(Tally, "tally", Command, Event, TooLarge, snapshot_every = 10);
+/// Numbers were added many at a time once.
+const UPCASTERS: &[Upcaster] = &[Upcaster::raw("many_added", 1, |payload, _: &Context<'_>| {
+    let numbers = payload["ManyAdded"]["numbers"].as_array().ok_or("it has no numbers")?;
+    let added = |number: &Value| Form {
+        event_type: "added".to_owned(),
+        version: 1,
+        payload: json!({ "Added": { "number": number } }),
+    };
+    Ok(numbers.iter().map(added).collect())
+})];
+
+kernel::aggregate!(Tally, "tally", Command, Event, TooLarge, snapshot_every = 10, upcasters = UPCASTERS);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,9 +106,12 @@ pub struct Publisher {
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, event_store::Error> {
-        let Event::Added { number } = event.decode::<Tally>()? else { return Ok(Vec::new()) };
-        let data = NumberAdded { number, remind_at: None };
-        Ok(vec![Outgoing::new(self.topic, &event.aggregate_id, NUMBER_ADDED, &data)])
+        let outgoing = |number| {
+            let data = NumberAdded { number, remind_at: None };
+            Outgoing::new(self.topic, &event.aggregate_id, NUMBER_ADDED, &data)
+        };
+        let added = |event| if let Event::Added { number } = event { Some(number) } else { None };
+        Ok(event.decode_all::<Tally>()?.filter_map(added).map(outgoing).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use domain::payment::TransactionId;
 use event_store::clock::Clock;
-use kernel::Money;
+use kernel::{Live, Money};
 use psp::protocol::{
     CHARGES, IDEMPOTENCY_KEY, Kind, NewCharge, NewRefund, OPERATIONS, Operation, PAGE_MAX, Page, REFUNDS,
 };
@@ -194,7 +194,7 @@ impl Provider for HttpProvider {
         "http"
     }
 
-    async fn charge(&self, request: &ChargeRequest) -> Result<Outcome, Error> {
+    async fn charge(&self, _: Live, request: &ChargeRequest) -> Result<Outcome, Error> {
         let ChargeRequest { key, payment_id, amount, payment_method } = request;
         let body = NewCharge {
             reference: payment_id.0,
@@ -205,7 +205,7 @@ impl Provider for HttpProvider {
         self.post(CHARGES, key, &body, Asked { kind: Kind::Charge, key, amount: *amount }).await
     }
 
-    async fn refund(&self, request: &RefundRequest) -> Result<Outcome, Error> {
+    async fn refund(&self, _: Live, request: &RefundRequest) -> Result<Outcome, Error> {
         let RefundRequest { key, payment_id, amount, charge: TransactionId(charge) } = request;
         let body = NewRefund {
             reference: payment_id.0,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::PaymentMethod;
 use domain::payment::TransactionId;
-use kernel::{Money, PaymentId};
+use kernel::{Live, Money, PaymentId};
 use psp::protocol::{Operation, Status};
 
 mod http;
@@ -137,10 +137,10 @@ pub trait Provider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Charges, or answers how the request of this key ended.
-    async fn charge(&self, request: &ChargeRequest) -> Result<Outcome, Error>;
+    async fn charge(&self, live: Live, request: &ChargeRequest) -> Result<Outcome, Error>;
 
     /// Pays back, or answers how the request of this key ended.
-    async fn refund(&self, request: &RefundRequest) -> Result<Outcome, Error>;
+    async fn refund(&self, live: Live, request: &RefundRequest) -> Result<Outcome, Error>;
 
     /// How the request of this key ended; `None` if none has arrived so far.
     async fn find(&self, key: &str) -> Result<Option<Outcome>, Error>;

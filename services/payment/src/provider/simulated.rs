@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use domain::payment::TransactionId;
+use kernel::Live;
 use psp::bank::{Bank, Behaviour, Charge, Refund, Trouble};
 use psp::protocol::Operation;
 use sqlx::PgPool;
@@ -45,7 +46,7 @@ impl Provider for SimulatedProvider {
         "simulated"
     }
 
-    async fn charge(&self, request: &ChargeRequest) -> Result<Outcome, Error> {
+    async fn charge(&self, _: Live, request: &ChargeRequest) -> Result<Outcome, Error> {
         let charge = Charge {
             key: request.key.clone(),
             reference: request.payment_id.0,
@@ -57,7 +58,7 @@ impl Provider for SimulatedProvider {
         Outcome::of(operation)
     }
 
-    async fn refund(&self, request: &RefundRequest) -> Result<Outcome, Error> {
+    async fn refund(&self, _: Live, request: &RefundRequest) -> Result<Outcome, Error> {
         let TransactionId(charge) = request.charge.clone();
         let refund =
             Refund { key: request.key.clone(), reference: request.payment_id.0, amount: request.amount, charge };

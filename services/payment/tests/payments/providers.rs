@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kernel::Live;
 use payment_service::provider::{Behaviour, ChargeRequest, Error, Outcome, Provider, RefundRequest, SimulatedProvider};
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
@@ -55,20 +56,20 @@ impl Provider for Observed {
         "observed"
     }
 
-    async fn charge(&self, request: &ChargeRequest) -> Result<Outcome, Error> {
+    async fn charge(&self, live: Live, request: &ChargeRequest) -> Result<Outcome, Error> {
         self.reachable()?;
         self.charges.fetch_add(1, Ordering::SeqCst);
-        let outcome = self.inner.charge(request).await?;
+        let outcome = self.inner.charge(live, request).await?;
         self.answers.acquire().await.unwrap().forget();
         Ok(outcome)
     }
 
-    async fn refund(&self, request: &RefundRequest) -> Result<Outcome, Error> {
+    async fn refund(&self, live: Live, request: &RefundRequest) -> Result<Outcome, Error> {
         self.reachable()?;
         if count_down(&self.refusals) {
             return Ok(Outcome::Refused { reason: "account_closed".to_owned() });
         }
-        self.inner.refund(request).await
+        self.inner.refund(live, request).await
     }
 
     async fn find(&self, key: &str) -> Result<Option<Outcome>, Error> {

@@ -164,7 +164,8 @@ async fn the_same_key_many_times_at_once_is_charged_once() {
         payment_method: order.payment_method.parse().unwrap(),
     };
     let provider = Observed::new(&world.database.pool);
-    let answers = futures::future::join_all((0..50).map(|_| provider.charge(&request))).await;
+    let answers =
+        futures::future::join_all((0..50).map(|_| provider.charge(kernel::Live::because("a test"), &request))).await;
     let (done, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert!(done.iter().all(|answer| *answer == done[0] && matches!(answer, Ok(Outcome::Done { .. }))));

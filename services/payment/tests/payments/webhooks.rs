@@ -183,7 +183,7 @@ async fn the_provider_tells_what_its_replies_did_not() {
         payment_method: unheard.payment_method.parse().unwrap(),
     };
     use payment_service::provider::Provider;
-    provider.unwrap().charge(&request).await.unwrap_err();
+    provider.unwrap().charge(kernel::Live::because("a test"), &request).await.unwrap_err();
     let given_up = "SELECT count(*) FROM provider_ledger
                      WHERE webhook_attempts = 6 AND webhook_next_at IS NULL AND webhook_taken_at IS NULL";
     eventually(PATIENCE, async || {

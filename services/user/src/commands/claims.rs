@@ -5,7 +5,9 @@ use domain::user::EmailAddress;
 use event_store::{Append, EventStore, NewEvent, PgStore, StreamId};
 use kernel::UserId;
 use runtime::Origin;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Error;
@@ -13,11 +15,32 @@ use crate::vault::Vault;
 
 const TYPE: &str = "email_claim";
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Event {
-    EmailClaimed { user_id: UserId },
-    EmailReleased { user_id: UserId },
+    /// A user has an address, which nobody else can have then. The stream's id is a keyed hash of it.
+    EmailClaimed {
+        /// The user.
+        user_id: UserId,
+    },
+    /// A user has it no more.
+    EmailReleased {
+        /// The user.
+        user_id: UserId,
+    },
+}
+
+/// The kind of these streams and their events' JSON Schema, for those who describe them.
+pub fn described() -> (&'static str, Schema) {
+    (TYPE, schemars::schema_for!(Event))
+}
+
+/// Reads such an event and writes it again.
+///
+/// # Errors
+/// It is none.
+pub fn understood(event: &Value) -> serde_json::Result<Value> {
+    serde_json::to_value(Event::deserialize(event)?)
 }
 
 /// An address and who holds it.
