@@ -13,6 +13,9 @@ use crate::args::{DatabaseArgs, GlobalArgs};
 use crate::canary::{self, Canary};
 use crate::postgres::Server;
 
+/// Benchmarks write, into stores of their own.
+const LIVE: kernel::Live = kernel::Live::because("a benchmark writes");
+
 /// Says so when the numbers will be worth nothing.
 fn warn_if_unoptimised() {
     if cfg!(debug_assertions) {

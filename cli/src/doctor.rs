@@ -7,6 +7,7 @@ mod activity;
 mod consumers;
 mod database;
 mod flow;
+mod forms;
 mod others;
 mod rights;
 mod services;
@@ -67,6 +68,7 @@ pub async fn examine(global: &GlobalArgs, args: &DoctorArgs, server: &Server) ->
     let mut instances = 0;
     for store in &stores {
         instances += consumers::check(store, &topics, args.servers.partitions, &mut diagnosis).await;
+        forms::check(store, &topics, &mut diagnosis).await;
     }
     if let Some(store) = stores.first() {
         let own_topics = args.servers.kafka_broker.as_deref().is_none_or(str::is_empty);

@@ -8,6 +8,10 @@
 mod ids;
 mod published;
 
+pub(crate) use ids::{EPOCHS, OLDEST};
+
+pub(crate) use published::{owner, publisher};
+
 use crate::args::{GlobalArgs, RestoreCheckArgs, roles_of};
 use crate::diagnosis::Diagnosis;
 use crate::exit::{Code, Failure};
@@ -76,13 +80,13 @@ async fn check(args: &RestoreCheckArgs, server: &Server) -> anyhow::Result<Diagn
 }
 
 /// A role's database.
-struct Store {
+pub(crate) struct Store {
     role: Role,
-    pool: PgPool,
+    pub(crate) pool: PgPool,
 }
 
 impl Store {
-    async fn open(server: &Server, role: Role) -> anyhow::Result<Self> {
+    pub(crate) async fn open(server: &Server, role: Role) -> anyhow::Result<Self> {
         let options = server.options(role.database()).application_name(NAME).options([
             // Whoever holds a lock is not gone yet.
             ("lock_timeout", "5s"),
@@ -94,7 +98,7 @@ impl Store {
     }
 
     /// Nobody else may be connected to a database that is changed under its readers.
-    async fn refuse_company(&self) -> anyhow::Result<()> {
+    pub(crate) async fn refuse_company(&self) -> anyhow::Result<()> {
         let others: Vec<String> = sqlx::query_scalar(
             "SELECT concat_ws(' ', count(*) || ' ×', usename, application_name) FROM pg_stat_activity
               WHERE datname = current_database() AND pid <> pg_backend_pid() AND coalesce(backend_type, 'client backend') = 'client backend'

@@ -98,3 +98,50 @@ fn the_domain_is_pure() {
         }
     }
 }
+
+/// Effects need a `kernel::Live`. Whoever makes one is listed here; whatever reads history again is not, and does not know
+/// the type at all.
+#[test]
+fn who_may_have_effects_is_listed_and_replays_are_not() {
+    const LISTED: [&str; 5] = [
+        "cli/src/bench.rs",
+        "cli/src/bench/rebuild/generate.rs",
+        "cli/src/mend.rs",
+        "platform/runtime/src/service.rs",
+        "services/user/src/offline.rs",
+    ];
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut sources = Vec::new();
+    for folder in ["cli/src", "domain", "event-schemas/src", "orchestrator/src", "platform", "psp/src", "services"] {
+        rust_files(&root.join(folder), &mut sources);
+    }
+    let (mut makes, mut replays) = (BTreeSet::new(), 0);
+    for path in sources {
+        let name = path.strip_prefix(&root).expect("below it").display().to_string();
+        if name.contains("/tests/") || name.contains("/examples/") || name == "domain/kernel/src/live.rs" {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a file");
+        if text.contains("Live::because") {
+            makes.insert(name.clone());
+        }
+        if name.starts_with("cli/src/replay") || name.starts_with("cli/src/schemas") {
+            replays += 1;
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            assert_eq!(code.filter(|line| line.contains("Live")).collect::<Vec<_>>(), Vec::<&str>::new(), "{name}");
+        }
+    }
+    assert_eq!(makes, LISTED.map(str::to_owned).into());
+    assert!(replays > 5, "they are looked at");
+}
+
+fn rust_files(folder: &std::path::Path, into: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            rust_files(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push(path);
+        }
+    }
+}

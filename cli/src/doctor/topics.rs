@@ -4,9 +4,10 @@ use super::database::schema;
 use super::{Diagnosis, Verdict, database_of};
 use crate::args::ServerArgs;
 use crate::postgres::Server;
-use broker::{Broker, Error, FetchLimits, PostgresBroker, PostgresOptions, TopicPartition};
+use broker::{Broker, Error, FetchLimits, PostgresBroker, PostgresOptions, Record, TopicPartition};
 use event_schemas::topics;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 const CHECK: &str = "topics";
@@ -24,9 +25,14 @@ pub(super) struct Topics {
 impl Topics {
     /// When a record was produced, in milliseconds since the epoch; none when it cannot be read.
     pub(super) async fn produced_ms(&self, place: &TopicPartition, offset: i64) -> Option<i64> {
+        self.record(place, offset).await.map(|record| record.timestamp_ms)
+    }
+
+    /// A record; none when it cannot be read.
+    pub(super) async fn record(&self, place: &TopicPartition, offset: i64) -> Option<Arc<Record>> {
         let limits = FetchLimits { bytes_max: 1, records_max: 1, wait_max: Duration::from_millis(100) };
         let fetched = tokio::time::timeout(ANSWER_MAX, self.broker.as_ref()?.fetch(place, offset, limits)).await;
-        fetched.ok()?.ok()?.records.first().map(|stored| stored.record.timestamp_ms)
+        fetched.ok()?.ok()?.records.first().map(|stored| Arc::clone(&stored.record))
     }
 }
 

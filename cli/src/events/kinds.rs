@@ -1,7 +1,7 @@
 //! The kinds of aggregates that there are: whose they are, what may happen to them, how that is folded.
 
 use crate::ports::Role;
-use cqrs_es::Aggregate;
+use cqrs_es::DomainEvent;
 use domain::notification::{Notification, Preferences, Webhook};
 use domain::order::Order;
 use domain::payment::Payment;
@@ -9,8 +9,11 @@ use domain::product::Product;
 use domain::stock::Stock;
 use domain::user::User;
 use domain::user::session::Session;
-use event_store::RecordedEvent;
+use event_store::{RecordedEvent, Stored};
+use kernel::Decide;
+use kernel::upcast::Upcaster;
 use orchestrator::saga::order_fulfilment::OrderFulfilment;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 use serde::de::value::Error;
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -24,6 +27,17 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     variants: fn() -> &'static [&'static str],
     fold: fn() -> Box<dyn Fold>,
+    schema: fn() -> Schema,
+    upcasters: &'static [Upcaster],
+    read: fn(&Stored<'_>) -> Result<Vec<Written>, event_store::Error>,
+}
+
+/// An event as it is written today.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Written {
+    pub(crate) event_type: String,
+    pub(crate) event_version: String,
+    pub(crate) payload: Value,
 }
 
 /// All of them. Where two have the same ids, the one that is usually meant comes first.
@@ -51,9 +65,9 @@ pub(crate) trait Fold: Send {
 
 struct Folding<A>(A);
 
-impl<A: Aggregate> Fold for Folding<A> {
+impl<A: Decide> Fold for Folding<A> {
     fn apply(&mut self, event: &RecordedEvent) -> Result<(), event_store::Error> {
-        self.0.apply(event.decode::<A>()?);
+        event.decode_all::<A>()?.for_each(|event| self.0.apply(event));
         Ok(())
     }
 
@@ -63,8 +77,16 @@ impl<A: Aggregate> Fold for Folding<A> {
 }
 
 impl Kind {
-    const fn of<A: Aggregate + 'static>(role: Role) -> Self {
-        Self { role, name: A::TYPE, variants: variants::<A::Event>, fold: || Box::new(Folding(A::default())) }
+    const fn of<A: Decide<Event: JsonSchema>>(role: Role) -> Self {
+        Self {
+            role,
+            name: A::TYPE,
+            variants: variants::<A::Event>,
+            fold: || Box::new(Folding(A::default())),
+            schema: || schemars::schema_for!(A::Event),
+            upcasters: A::UPCASTERS,
+            read: read::<A>,
+        }
     }
 
     /// The one of this name.
@@ -79,8 +101,38 @@ impl Kind {
 
     /// The types of its events.
     pub(crate) fn event_types(&self) -> impl Iterator<Item = String> {
-        (self.variants)().iter().map(|variant| snake_case(variant))
+        self.tags().map(|(event_type, _)| event_type)
     }
+
+    /// The types of its events, each with the tag that it has in JSON.
+    pub(crate) fn tags(&self) -> impl Iterator<Item = (String, &'static str)> {
+        (self.variants)().iter().map(|variant| (snake_case(variant), *variant))
+    }
+
+    /// The JSON Schema of its events, as one of several.
+    pub(crate) fn schema(&self) -> Value {
+        (self.schema)().to_value()
+    }
+
+    /// How earlier forms of its events are read.
+    pub(crate) fn upcasters(&self) -> &'static [Upcaster] {
+        self.upcasters
+    }
+
+    /// What an event means, as it would be written today.
+    pub(crate) fn read(&self, stored: &Stored<'_>) -> Result<Vec<Written>, event_store::Error> {
+        (self.read)(stored)
+    }
+}
+
+fn read<A: Decide>(stored: &Stored<'_>) -> Result<Vec<Written>, event_store::Error> {
+    let written = |event: A::Event| Written {
+        event_type: event.event_type(),
+        event_version: event.event_version(),
+        // Domain events are plain JSON structures.
+        payload: serde_json::to_value(&event).unwrap_or_default(),
+    };
+    Ok(stored.decode_all::<A>()?.map(written).collect())
 }
 
 /// The names of an enum's variants, as they are in JSON. A type that is no enum has none.

@@ -59,7 +59,7 @@ struct Outside {
 }
 
 /// Whose messages lie on a topic.
-fn owner(topic: &str) -> Role {
+pub(crate) fn owner(topic: &str) -> Role {
     match topic {
         topics::ORDER_EVENTS => Role::Order,
         topics::PRODUCT_EVENTS => Role::Product,
@@ -70,7 +70,8 @@ fn owner(topic: &str) -> Role {
     }
 }
 
-fn publisher(role: Role) -> Option<Box<dyn Publish>> {
+/// What maps a role's events to messages, if it publishes any.
+pub(crate) fn publisher(role: Role) -> Option<Box<dyn Publish>> {
     Some(match role {
         Role::User => Box::new(user_service::Publisher),
         Role::Product => Box::new(product_service::Publisher),

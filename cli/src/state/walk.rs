@@ -5,12 +5,12 @@ use crate::audit::recorded;
 use crate::events::store::{COLUMNS, Store, failed};
 use crate::ports::Role;
 use chrono::{DateTime, Utc};
-use cqrs_es::Aggregate;
 use domain::order::Order;
 use domain::payment::Payment;
 use domain::product::Product;
 use domain::stock::Stock;
 use futures::TryStreamExt;
+use kernel::Decide;
 
 /// What a store tells of each moment.
 pub(super) async fn store(store: &mut Store, times: &[DateTime<Utc>]) -> anyhow::Result<Vec<Figures>> {
@@ -29,7 +29,7 @@ pub(super) async fn store(store: &mut Store, times: &[DateTime<Utc>]) -> anyhow:
 
 /// Gives each aggregate of a kind as it was at each moment; the moments rise. Rows come as they are taken, so that one
 /// stream is held at a time.
-async fn walk<A: Aggregate>(
+async fn walk<A: Decide>(
     store: &mut Store,
     times: &[DateTime<Utc>],
     mut take: impl FnMut(usize, &A),
@@ -52,7 +52,7 @@ async fn walk<A: Aggregate>(
             take(told, &state);
             told += 1;
         }
-        state.apply(event.decode::<A>()?);
+        event.decode_all::<A>()?.for_each(|event| state.apply(event));
     }
     (told..times.len()).for_each(|n| take(n, &state));
     Ok(())

@@ -19,6 +19,9 @@ use uuid::Uuid;
 use crate::up::{Up, settled};
 use crate::{PATIENCE, room_for_a_small_shop};
 
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
+
 /// What this shop has no cause to tell: it pays in the process and has neither Redis nor a collector.
 const NOT_HERE: &[&str] = &[
     "psp_operations_total",
@@ -115,7 +118,7 @@ async fn poison(shop: &Up) {
     let broker = PostgresBroker::new(pool, PostgresOptions::default());
     let bad = Record { key: "poison".into(), headers: BTreeMap::new(), value: "{".into(), timestamp_ms: 1 };
     let place = TopicPartition::new("order_commands", partition_of("poison", 4));
-    broker.publish(vec![(place, vec![bad.clone(), bad])]).await.expect("published");
+    broker.publish(LIVE.into(), vec![(place, vec![bad.clone(), bad])]).await.expect("published");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,9 +16,6 @@ use sqlx::PgPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Benchmarks write, into stores of their own.
-const LIVE: kernel::Live = kernel::Live::because("a benchmark writes");
-
 const OURS: &str = "sagashop_bench_store";
 const STOCK: &str = "sagashop_bench_stock";
 /// Streams that are there, each one writer's alone, so that nobody meets a conflict.
@@ -78,7 +75,7 @@ impl Bench {
         sqlx::query(STOCK_TABLE).execute(&stock.pool).await?;
         let clock = clock::system();
         let options = StoreOptions { hash_chain, ..StoreOptions::default() };
-        let store = PgStore::new(ours.pool.clone(), options, LIVE);
+        let store = PgStore::new(ours.pool.clone(), options, crate::bench::LIVE);
         let repository = PostgresEventRepository::new(stock.pool.clone());
         let framework = CqrsFramework::new(PersistedEventStore::new_event_store(repository), Vec::new(), ());
         let commands = Commands::new(store, Arc::clone(&clock));
