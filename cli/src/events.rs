@@ -1,16 +1,23 @@
-//! `sagashop events`: what stands in the services' event stores, found, counted and followed.
+//! `sagashop events`: what stands in the services' event stores, found, counted, followed, and taken elsewhere.
 //!
-//! Nothing is written. Each store is read by its own connection, which could not write. One store has a commit order;
+//! A store that is looked into is read by its own connection, which could not write. One store has a commit order;
 //! several have none in common, and are merged by the times at which their databases recorded the events.
 
+mod cloud;
+mod copy;
+mod export;
 pub(crate) mod filter;
+mod import;
 pub(crate) mod kinds;
 mod line;
 mod list;
+mod names;
 pub mod predicate;
+mod rows;
 pub(crate) mod store;
 mod tail;
 
+pub(crate) use cloud::recorded_line;
 pub(crate) use line::masked;
 
 use crate::args::{By, EventsCommand, EventsCountArgs, EventsListArgs, EventsShowArgs, EventsTailArgs, GlobalArgs};
@@ -27,13 +34,16 @@ use store::Store;
 /// Runs one of the commands.
 ///
 /// # Errors
-/// When a store cannot be read, or something unknown was asked for.
+/// When a store cannot be read or written, or something unknown was asked for.
 pub async fn run(global: &GlobalArgs, command: &EventsCommand) -> anyhow::Result<Code> {
     match command {
         EventsCommand::List(args) => list(global, args).await,
         EventsCommand::Show(args) => show(global, args).await,
         EventsCommand::Tail(args) => tail(global, args).await,
         EventsCommand::Count(args) => count(global, args).await,
+        EventsCommand::Export(args) => export::export(global, args).await,
+        EventsCommand::Import(args) => import::import(global, args).await,
+        EventsCommand::Copy(args) => copy::copy(global, args).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The flags of what looks into the event stores.
 
 use super::operate::roles_of;
+use super::transfer::{COPY_HELP, EXPORT_HELP, EventsCopyArgs, EventsExportArgs, EventsImportArgs, IMPORT_HELP};
 use super::{DatabaseArgs, Moment};
 use crate::events::predicate::Predicate;
 use crate::ports::Role;
@@ -23,6 +24,15 @@ pub enum EventsCommand {
     /// Count events, in all or by something that they have in common.
     #[command(after_help = COUNT_HELP)]
     Count(EventsCountArgs),
+    /// Write the stores' events into files, as CloudEvents a line, or add to them what has come since.
+    #[command(after_help = EXPORT_HELP)]
+    Export(EventsExportArgs),
+    /// Write an export's events into stores that have none.
+    #[command(after_help = IMPORT_HELP)]
+    Import(EventsImportArgs),
+    /// Move stores to another PostgreSQL, with all that stands beside their events.
+    #[command(after_help = COPY_HELP)]
+    Copy(EventsCopyArgs),
 }
 
 const LIST_HELP: &str = "\

@@ -1,12 +1,13 @@
 //! Which events are wanted, as conditions of a query.
 
-use super::kinds::{KINDS, Kind};
+use super::names;
 use super::predicate::Predicate;
 use super::unknown;
 use crate::args::{FilterArgs, StoreArgs};
 use crate::exit::{Code, Failure};
 use crate::ports::Role;
 use chrono::{DateTime, Utc};
+use event_store::OPERATION;
 use sqlx::{Postgres, QueryBuilder};
 use uuid::Uuid;
 
@@ -39,8 +40,8 @@ impl Aggregate {
     /// When there is no such kind; the nearest is named.
     pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
         let kind = |name: &str| {
-            let known = || KINDS.iter().map(|kind| kind.name);
-            Kind::named(name).map(|kind| kind.name).ok_or_else(|| unknown("kind of aggregates", name, known()))
+            let found = names::all_kinds().find(|known| *known == name);
+            found.ok_or_else(|| unknown("kind of aggregates", name, names::all_kinds()))
         };
         let id = |text: &str| match Uuid::parse_str(text) {
             Ok(id) => id.to_string(),
@@ -61,15 +62,16 @@ impl Filter {
     /// # Errors
     /// When something is named that there is not, or positions are given for several stores.
     pub(crate) fn new(args: &FilterArgs, stores: &StoreArgs, now: DateTime<Utc>) -> anyhow::Result<Self> {
-        let known: Vec<String> = KINDS.iter().flat_map(Kind::event_types).collect();
-        if let Some(name) = args.types.iter().find(|name| !known.contains(name)) {
-            return Err(unknown("event type", name, known.iter().map(String::as_str)));
-        }
         if (args.from_position.is_some() || args.to_position.is_some()) && stores.roles().len() != 1 {
             let message = "positions are a store's own: name it with --service";
             return Err(Failure::new(Code::Usage, message).into());
         }
         let aggregate = args.aggregate.as_deref().map(Aggregate::parse).transpose()?.unwrap_or_default();
+        let known: Vec<String> = names::event_types().collect();
+        let unknown_type = args.types.iter().find(|name| !known.contains(name) && aggregate.kind != Some(OPERATION));
+        if let Some(name) = unknown_type {
+            return Err(unknown("event type", name, known.iter().map(String::as_str)));
+        }
         Ok(Self {
             types: args.types.clone(),
             aggregate,
@@ -136,7 +138,7 @@ impl Filter {
         }
         let kinds: Vec<String> = match kind {
             Some(kind) => vec![(*kind).to_owned()],
-            None => KINDS.iter().filter(|kind| kind.role == role).map(|kind| kind.name.to_owned()).collect(),
+            None => names::kinds(role).map(str::to_owned).collect(),
         };
         query.push(" AND e.aggregate_type = ANY(").push_bind(kinds).push(")");
         if let Some(id) = id {

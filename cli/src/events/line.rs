@@ -74,6 +74,7 @@ impl Line {
 
 impl Row for Line {
     const COLUMNS: &'static [&'static str] = &["at", "service", "position", "aggregate", "#", "event", "by"];
+    const DISPENSABLE: &'static [usize] = &[2, 1, 6];
 
     fn cells(&self) -> Vec<String> {
         vec![

@@ -112,6 +112,7 @@ impl Operand {
                 serde_json::from_str(text).map(Self::Text).map_err(|_| format!("{text} is no text in quotes"))
             }
             _ if serde_json::from_str::<serde_json::Number>(text).is_ok() => Ok(Self::Number(text.to_owned())),
+            _ if text.starts_with(['=', '!', '<', '>', '~']) => Err(EXPECTED.to_owned()),
             // A word: an id, a status.
             _ => Ok(Self::Text(text.to_owned())),
         }
@@ -235,7 +236,16 @@ mod tests {
         assert_eq!(test("payload.a ~ 5"), Test::Compare(Operator::Contains, Operand::Text("5".to_owned())));
         assert_eq!(test("payload.a"), Test::IsThere);
         assert_eq!(parse("payload.lines.0.quantity > 1").expect("a predicate").path, ["lines", "0", "quantity"]);
-        for bad in ["", "payload", "payload. = 1", "total > 1", "payload.a ? 1", "payload.a >=", "payload.a < true"] {
+        for bad in [
+            "",
+            "payload",
+            "payload. = 1",
+            "total > 1",
+            "payload.a ? 1",
+            "payload.a >> 1",
+            "payload.a >=",
+            "payload.a < true",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

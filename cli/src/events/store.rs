@@ -3,6 +3,7 @@
 use crate::args::{DatabaseArgs, GlobalArgs, StoreArgs};
 use crate::audit::{connect, recorded};
 use crate::exit::{Code, Failure};
+use crate::mend::attach;
 use crate::ports::Role;
 use crate::postgres::Server;
 use event_store::RecordedEvent;
@@ -41,12 +42,17 @@ pub(crate) async fn open_roles(
     database: &DatabaseArgs,
     roles: &[Role],
 ) -> anyhow::Result<Vec<Store>> {
-    let Some(server) = Server::attach(&database.options(global)?).await? else {
-        let message = "no shop runs here: start one with `sagashop up`, or name its database with DATABASE_URL";
-        return Err(Failure::new(Code::Unavailable, message).into());
-    };
+    let server = attach(global, database).await?;
+    open_on(&server, roles).await
+}
+
+/// Opens the stores of these roles on a server.
+///
+/// # Errors
+/// One of the databases cannot be had.
+pub(crate) async fn open_on(server: &Server, roles: &[Role]) -> anyhow::Result<Vec<Store>> {
     let opening = roles.iter().map(|role| async {
-        let connection = connect(&server, role.database()).await.map_err(|error| {
+        let connection = connect(server, role.database()).await.map_err(|error| {
             let advice = "name the services whose stores are there with --service";
             let message = format!("the store of the {} cannot be read: {error:#}; {advice}", role.title());
             Failure::new(Code::Unavailable, message)
@@ -54,6 +60,17 @@ pub(crate) async fn open_roles(
         anyhow::Ok(Store { role: *role, connection })
     });
     futures::future::try_join_all(opening).await
+}
+
+/// The server of a shop that there is, also of one that does not run: then it is started for the time.
+///
+/// # Errors
+/// There is none.
+pub(crate) async fn server_of_any(global: &GlobalArgs, database: &DatabaseArgs) -> anyhow::Result<Server> {
+    let options = database.options(global)?;
+    let advice = "name its folder with --data-dir, or its database with DATABASE_URL";
+    let none = || format!("there is no shop under {}: {advice}", options.data_dir.display());
+    Server::open_existing(&options).await?.ok_or_else(|| Failure::new(Code::Unavailable, none()).into())
 }
 
 /// Parts with all of them.

@@ -106,6 +106,17 @@ impl Server {
         }
     }
 
+    /// The server that runs now, else a started one; none is made where there is none: `None`.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub async fn open_existing(options: &Options) -> Result<Option<Self>, Error> {
+        if options.external.is_none() && home::Home::existing(&options.data_dir)?.is_none() {
+            return Ok(None);
+        }
+        Self::open(options).await.map(Some)
+    }
+
     /// How to connect to one of its databases.
     pub fn options(&self, database: &str) -> PgConnectOptions {
         match self {
@@ -115,23 +126,33 @@ impl Server {
         }
     }
 
-    /// Creates a database unless it is there; true when it was created.
+    /// Whether there is a database of this name.
     ///
     /// # Errors
-    /// A sentence for people, for example when the user may not create databases.
-    pub async fn ensure_database(&self, name: &str) -> Result<bool, Error> {
+    /// A sentence for people.
+    pub async fn has_database(&self, name: &str) -> Result<bool, Error> {
         let mut connection = self.maintenance().await?;
         let exists = sqlx::query_scalar::<_, bool>("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
             .bind(name)
             .fetch_one(&mut connection)
             .await
-            .map_err(|error| Error::query(&self.describe(), &error))?;
-        if exists {
+            .map_err(|error| Error::query(&self.describe(), &error));
+        // Nothing more is asked of this connection: an error in parting is of no interest.
+        let _ = connection.close().await;
+        exists
+    }
+
+    /// Creates a database unless it is there; true when it was created.
+    ///
+    /// # Errors
+    /// A sentence for people, for example when the user may not create databases.
+    pub async fn ensure_database(&self, name: &str) -> Result<bool, Error> {
+        if self.has_database(name).await? {
             return Ok(false);
         }
+        let mut connection = self.maintenance().await?;
         let statement = format!("CREATE DATABASE {}", quoted(name));
         let created = connection.execute(statement.as_str()).await;
-        // Nothing more is asked of this connection: an error in parting is of no interest.
         let _ = connection.close().await;
         match created {
             Ok(_) => Ok(true),

@@ -8,10 +8,10 @@ use sqlx::{Executor, PgConnection};
 
 /// The first id that any server hands out: below every transaction of this one. All events get it, so that their new
 /// positions alone say their order.
-const OLDEST: &str = "3";
+pub(crate) const OLDEST: u64 = 3;
 
 /// A process that was at work when the backup was taken may still be; a new lease's epoch is beyond all that it can hold.
-const EPOCHS: i64 = 1_000_000;
+pub(crate) const EPOCHS: i64 = 1_000_000;
 
 /// Every event with its new position. Of a database whose services went on after the restore, what was appended since has
 /// this server's ids, and positions behind the restored ones.
@@ -176,6 +176,8 @@ async fn renumber(connection: &mut PgConnection) -> anyhow::Result<u64> {
              WHERE NOT r.is_later AND (r.transaction_id, r.position) <= (c.transaction_id, c.position))"
     );
     (&mut *connection).execute(moved.as_str()).await?;
+    // Places are other ones now: what was begun by them begins anew.
+    (&mut *connection).execute("DELETE FROM projection_rebuilds").await?;
     Ok(updated)
 }
 

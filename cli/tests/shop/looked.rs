@@ -84,6 +84,10 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn is_id(text: &str) -> bool {
+    uuid::Uuid::parse_str(text).is_ok()
+}
+
 /// Whose event it is and what it says, without its times and ids, and without its place in the tree.
 fn redacted(line: &str) -> String {
     // Two columns of times.
@@ -91,7 +95,9 @@ fn redacted(line: &str) -> String {
     let word = |word: &str| match word {
         word if word.matches(':').count() == 2 => "[time]".to_owned(),
         word if word.contains("TXN-") => "[transaction]".to_owned(),
-        word if word.chars().filter(|letter| letter.is_ascii_hexdigit()).count() >= 16 => "[id]".to_owned(),
+        word if word.split(':').any(is_id) => {
+            word.split(':').map(|part| if is_id(part) { "[id]" } else { part }).collect::<Vec<_>>().join(":")
+        }
         word => word.to_owned(),
     };
     told.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
@@ -185,11 +191,11 @@ async fn refusals(looked: &Looked) {
         (&["events", "list", "--from-position", "1"], 2, "--service"),
         (&["events", "list", "--output", "mermaid"], 2, "trace"),
         (&["events", "show", "7"], 2, "--service"),
-        (&["events", "show", nobody], 1, "there is no event"),
-        (&["stream", nobody], 1, "there are no events"),
+        (&["events", "show", nobody], 4, "there is no event"),
+        (&["stream", nobody], 4, "there are no events"),
         (&["stream", "order"], 2, "order/ID"),
-        (&["stream", &looked.confirmed, "--version", "99"], 1, "the last one is"),
-        (&["trace", nobody], 1, "neither an order's id nor a correlation id"),
+        (&["stream", &looked.confirmed, "--version", "99"], 4, "the last one is"),
+        (&["trace", nobody], 4, "neither an order's id nor a correlation id"),
         (&["state", "--diff", "now", "-1h"], 2, "before the second"),
     ] {
         let output = looked.run(arguments).await;

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use domain::order::{Event, Order, OrderStatus};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use proptest::test_runner::{Config, TestRunner};
 use sagashop::ports::Role;
 use serde_json::{Value, json};
 
@@ -51,27 +50,32 @@ async fn the_state_at_any_time_is_the_fold_up_to_it() {
         (events.iter().map(|e| e.at).min().expect("some"), events.iter().map(|e| e.at).max().expect("some"));
     let span_us = (last - first).num_microseconds().expect("short") + 2_000;
 
-    let mut random = StdRng::seed_from_u64(6);
-    // The moments of events themselves, and any between them.
-    let between =
-        (0..8).map(|_| first - TimeDelta::milliseconds(1) + TimeDelta::microseconds(random.random_range(0..span_us)));
-    let times: Vec<DateTime<Utc>> = between.chain([events[0].at, last]).collect();
-    for at in times {
-        let time = at.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let orders = folded(&events, at);
-        let expected = orders.get(looked.given_back.as_str()).cloned().unwrap_or_default();
-        let shown = looked.json(&["stream", &format!("order/{}", looked.given_back), "--at", &time]).await;
-        assert_eq!(shown["state"], serde_json::to_value(&expected).expect("JSON"), "at {time}");
+    // The moments of events themselves, and any between them, from just before the first to just after the last.
+    same_at(&looked, &events, events[0].at).await;
+    same_at(&looked, &events, last).await;
+    let runtime = tokio::runtime::Handle::current();
+    let mut runner =
+        TestRunner::new(Config { failure_persistence: None, max_shrink_iters: 20, ..Config::with_cases(10) });
+    let same = runner.run(&(0..span_us), |us| {
+        let at = first - TimeDelta::milliseconds(1) + TimeDelta::microseconds(us);
+        tokio::task::block_in_place(|| runtime.block_on(same_at(&looked, &events, at)));
+        Ok(())
+    });
+    same.unwrap_or_else(|error| panic!("{error}"));
+}
 
-        let shop = looked.json(&["state", "--at", &time]).await;
-        for status in OrderStatus::ALL {
-            let is = |order: &&Order| matches!(order, Order::Placed(placed) if placed.status == status);
-            assert_eq!(
-                figure(&shop, "orders", status.as_str()),
-                orders.values().filter(is).count(),
-                "at {time}: {shop}"
-            );
-        }
+/// What the commands say of a moment is what folding by hand says.
+async fn same_at(looked: &Looked, events: &[Recorded], at: DateTime<Utc>) {
+    let time = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let orders = folded(events, at);
+    let expected = orders.get(looked.given_back.as_str()).cloned().unwrap_or_default();
+    let shown = looked.json(&["stream", &format!("order/{}", looked.given_back), "--at", &time]).await;
+    assert_eq!(shown["state"], serde_json::to_value(&expected).expect("JSON"), "at {time}");
+
+    let shop = looked.json(&["state", "--at", &time]).await;
+    for status in OrderStatus::ALL {
+        let is = |order: &&Order| matches!(order, Order::Placed(placed) if placed.status == status);
+        assert_eq!(figure(&shop, "orders", status.as_str()), orders.values().filter(is).count(), "at {time}: {shop}");
     }
 }
 
