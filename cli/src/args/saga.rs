@@ -37,7 +37,7 @@ pub enum SagaCommand {
     ///
     /// What is known to be done stays done. What an operator skipped is asked for too, also by a saga that is over. Services do
     /// nothing twice: each is asked under the same command's id as before.
-    #[command(after_help = RESTART_HELP)]
+    #[command(after_help = RESTART_HELP, override_usage = RESTART_USAGE)]
     RestartFrom(SagaRestartArgs),
     /// Print the saga's state machine as a Mermaid diagram.
     #[command(after_help = "Example:\n  sagashop saga graph > order-fulfilment.mmd")]
@@ -66,6 +66,8 @@ const RESTART_HELP: &str = "\
 Examples:
   sagashop saga restart-from refund_payment 01998d0e-3f6e-7c9c-8a4b-1f2e3d4c5b6a --reason 'skipped by mistake'
   sagashop saga restart-from commit_stock --state completing --age 2m --reason 'product was restored' --dry-run";
+
+const RESTART_USAGE: &str = "sagashop saga restart-from [OPTIONS] <STEP> <ORDER_ID|--state <STATE>|--age <TIME>|--step <STEP>|--error <TEXT>|--customer <USER_ID>>";
 
 fn state() -> impl TypedValueParser<Value = State> {
     let named = |name: &str| State::ALL.into_iter().find(|state| state.as_str() == name);

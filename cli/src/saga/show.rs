@@ -153,12 +153,17 @@ impl Row for Step {
             self.step.clone(),
             self.status.to_owned(),
             format!("{} of {}", self.attempt, self.attempts_max),
-            self.asked_at.clone().unwrap_or_default(),
-            self.answered_at.clone().unwrap_or_default(),
-            self.next.clone().unwrap_or_default(),
+            self.asked_at.as_deref().map(of_day).unwrap_or_default(),
+            self.answered_at.as_deref().map(of_day).unwrap_or_default(),
+            self.next.as_deref().map(of_day).unwrap_or_default(),
             answer.join("; "),
         ]
     }
+}
+
+/// The time of the day, which is enough beside the moment at which it began.
+fn of_day(at: &str) -> String {
+    at.split_once('T').map_or(at, |(_, of_day)| of_day.trim_end_matches('Z')).to_owned()
 }
 
 fn lane(goes_back: bool) -> &'static str {
@@ -201,7 +206,7 @@ impl Row for Entry {
     fn cells(&self) -> Vec<String> {
         vec![
             self.sequence.to_string(),
-            self.at.clone(),
+            of_day(&self.at),
             self.lane.to_owned(),
             self.input.unwrap_or_default().to_owned(),
             self.output.unwrap_or_default().to_owned(),

@@ -1,9 +1,13 @@
 //! What operators mend by the command line: dead letters, sagas, places. Each act is recorded.
 
+mod stuck;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Output;
 
 use broker::{Broker, PostgresBroker, PostgresOptions, Record, TopicPartition, partition_of};
+use bytes::Bytes;
 use event_schemas::topics::PAYMENT_COMMANDS;
 use sagashop::ports::Role;
 use sagashop::shop::BROKER_DATABASE;
@@ -15,6 +19,9 @@ use crate::folder::Folder;
 use crate::process::sagashop;
 use crate::up::Up;
 use crate::{PATIENCE, room_for_a_small_shop};
+
+/// Tests publish as services do.
+const LIVE: kernel::Live = kernel::Live::because("a test");
 
 /// Partitions of a topic, unless said otherwise.
 const PARTITIONS: i32 = 4;
@@ -35,26 +42,35 @@ impl Said {
 }
 
 async fn run(data: PathBuf, arguments: &[&str]) -> Said {
-    let mut command = sagashop();
-    command.args(arguments).args(["--output", "json", "--data-dir"]).arg(data).env("SAGASHOP_OPERATOR", "ann");
-    command.stdin(std::process::Stdio::null());
-    let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("no panic");
+    let output = said(data, &[arguments, &["--output", "json"]].concat()).await;
     let answer = serde_json::from_slice(&output.stdout).unwrap_or_default();
     Said { code: output.status.code(), answer, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
 }
 
-/// Messages that nobody can read, all with this key.
-async fn publish_garbage(folder: &Folder, key: &str, count: usize) {
+async fn said(data: PathBuf, arguments: &[&str]) -> Output {
+    let mut command = sagashop();
+    command.args(arguments).arg("--data-dir").arg(data).env("SAGASHOP_OPERATOR", "ann");
+    command.stdin(std::process::Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().expect("it starts")).await.expect("no panic")
+}
+
+/// Messages with this key among the payment service's commands.
+async fn publish(folder: &Folder, key: &str, headers: BTreeMap<String, Bytes>, value: &str, count: usize) {
     let pool = runtime::service::pool(folder.server().await.options(BROKER_DATABASE), "test", 1);
     let broker = PostgresBroker::new(pool, PostgresOptions::default());
     let record = |_| Record {
         key: key.to_owned(),
-        headers: BTreeMap::new(),
-        value: b"{}".to_vec().into(),
+        headers: headers.clone(),
+        value: value.as_bytes().to_vec().into(),
         timestamp_ms: chrono::Utc::now().timestamp_millis(),
     };
     let place = TopicPartition::new(PAYMENT_COMMANDS, partition_of(key, PARTITIONS));
-    broker.publish(vec![(place, (0..count).map(record).collect())]).await.expect("published");
+    broker.publish(LIVE.into(), vec![(place, (0..count).map(record).collect())]).await.expect("published");
+}
+
+/// Messages that nobody can read, all with this key.
+async fn publish_garbage(folder: &Folder, key: &str, count: usize) {
+    publish(folder, key, BTreeMap::new(), "{}", count).await;
 }
 
 fn texts(rows: &Value, name: &str) -> Vec<String> {
@@ -81,7 +97,7 @@ async fn dead_letters_are_edited_retried_and_given_up_and_it_is_recorded() {
     run(data(), &["dead-letters", "discard", "payment", &first, "--reason", "x"]).await.ended_with(2);
     run(data(), &["dead-letters", "discard", "payment", &first, "--reason", "x", "--dry-run"]).await.ended_with(0);
     run(data(), &["dead-letters", "edit", "payment", &first, "--value", "{", "--yes"]).await.ended_with(2);
-    run(data(), &["dead-letters", "show", "payment", "payment_commands/0/999999"]).await.ended_with(1);
+    run(data(), &["dead-letters", "show", "payment", "payment_commands/0/999999"]).await.ended_with(4);
     assert_eq!(run(data(), &["ops", "log"]).await.ended_with(0), json!([]));
 
     // Tried again in vain: the order stays as it was.
@@ -139,7 +155,7 @@ async fn sagas_are_mended_by_what_they_have_in_common() {
 
     // Nothing is stuck: a retry is refused, and not recorded.
     let refused = ["saga", "retry", orders[0].as_str(), "--reason", "again", "--yes"];
-    assert_eq!(run(data(), &refused).await.ended_with(1)[0]["done"], false);
+    assert_eq!(run(data(), &refused).await.ended_with(4)[0]["done"], false);
     let done = ["saga", "cancel", "--state", "charging", "--reason", "recalled", "--yes"];
     let done = run(data(), &done).await.ended_with(0);
     assert!(done.as_array().is_some_and(|done| done.len() == 2 && done.iter().all(|d| d["done"] == true)), "{done:#}");
@@ -167,7 +183,7 @@ async fn places_do_not_move_under_those_who_hold_them() {
     run(data(), &rewind).await.ended_with(5);
     run(data(), &["relay", "rewind", "notification", "--events", "5", "--reason", "lost", "--yes"]).await.ended_with(2);
     run(data(), &["relay", "pending"]).await.ended_with(0);
-    run(data(), &["idempotency", "show", "nobodys-key"]).await.ended_with(1);
+    run(data(), &["idempotency", "show", "nobodys-key"]).await.ended_with(4);
     assert_eq!(shop.folder.count(Role::Order, "events WHERE aggregate_type = 'operation'").await, 0);
     shop.assert_clean().await;
 }

@@ -1,0 +1,260 @@
+//! An order whose refund runs into a poison message: its saga is paused, resumed, gets stuck and is retried over REST; the
+//! message is corrected, and what waited behind it is handled in order. What operators read on the way is as it was.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use event_store::{Append, EventStore, Metadata, NewEvent, PgStore, StoreOptions, StreamId, UnitOfWork};
+use orchestrator::saga::order_fulfilment::{Command, Direction, Event, OrderFulfilment, StepId, command_id};
+use reqwest::Method;
+use sagashop::ports::Role;
+use serde_json::{Value, json};
+use testkit::eventually;
+use uuid::Uuid;
+
+use super::{LIVE, PATIENCE, publish, run, said, texts};
+use crate::folder::Folder;
+use crate::room_for_a_small_shop;
+use crate::up::Up;
+
+/// What is the last of a step that must succeed.
+const LAST_ATTEMPT: u32 = 8;
+
+/// A command that nobody can read: its reason is no text.
+async fn publish_poison(folder: &Folder, order: &str) {
+    let header = |name: &str, value: String| (name.to_owned(), Bytes::from(value));
+    let headers = BTreeMap::from([
+        header("ce_specversion", "1.0".to_owned()),
+        header("ce_id", Uuid::now_v7().to_string()),
+        header("ce_type", "refund_payment".to_owned()),
+        header("ce_source", "test".to_owned()),
+        header("ce_time", chrono::Utc::now().to_rfc3339()),
+        header("content-type", "application/json".to_owned()),
+        header("ce_correlationid", Uuid::now_v7().to_string()),
+        header("ce_causationid", Uuid::now_v7().to_string()),
+    ]);
+    let value = json!({ "order_id": order, "reason": 5, "event_type": "refund_payment" });
+    publish(folder, order, headers, &value.to_string(), 1).await;
+}
+
+/// The attempts until the last take minutes: they are taken as made, and the last as not answered in time.
+async fn skip_the_wait(folder: &Folder, order: &str) {
+    let pool = runtime::service::pool(folder.server().await.options(Role::Orchestrator.database()), "test", 1);
+    let store = PgStore::new(pool, StoreOptions::default(), LIVE);
+    let stream = StreamId::of::<OrderFulfilment>(order);
+    let events = store.load(&[(stream.clone(), 0)]).await.expect("the saga").remove(0);
+    let (at, id) = (chrono::Utc::now(), Uuid::now_v7());
+    let (step, direction) = (StepId::ChargePayment, Direction::Undo);
+    let again = Event::CommandIssued {
+        at,
+        command_id: command_id(order.parse().expect("an id"), step, direction),
+        step,
+        direction,
+        attempt: LAST_ATTEMPT,
+        due: at,
+        command: Command::RefundPayment { reason: "again".to_owned() },
+    };
+    let event = NewEvent {
+        event_type: again.event_type().to_owned(),
+        event_version: again.event_version().to_owned(),
+        payload: serde_json::to_string(&again).expect("JSON"),
+        metadata: Metadata {
+            event_id: id,
+            correlation_id: id,
+            causation_id: id,
+            command_id: id,
+            actor: "system".to_owned(),
+            traceparent: None,
+            recorded_at: at,
+            prev_hash: None,
+        },
+    };
+    let appends = vec![Append { stream, expected: events.len() as u64, events: vec![event] }];
+    store.commit(UnitOfWork { appends, ..UnitOfWork::default() }).await.expect("recorded");
+    folder.execute(Role::Orchestrator, "UPDATE timers SET due_at = clock_timestamp()").await;
+}
+
+/// Without any id in it.
+fn without_ids(word: &str) -> String {
+    const ID: usize = 36;
+    let at = (0..word.len()).find(|at| {
+        let id = word.get(*at..at + ID);
+        id.is_some_and(|id| id.contains('-') && Uuid::parse_str(id).is_ok())
+    });
+    at.map_or_else(|| word.to_owned(), |at| format!("{}[id]{}", &word[..at], without_ids(&word[at + ID..])))
+}
+
+/// What a command printed, without what differs from run to run.
+fn redacted(text: &str) -> String {
+    let word = |word: &str| {
+        let bare = word.trim_matches([',', '"', ';', ':']);
+        let replaced = match bare {
+            bare if Uuid::parse_str(bare).is_ok() => "[id]",
+            bare if chrono::DateTime::parse_from_rfc3339(bare).is_ok() => "[time]",
+            bare if bare.len() == 64 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) => "[sha256]",
+            bare if bare.starts_with("payment_commands/") => "[letter]",
+            bare if bare.starts_with("TXN-") || bare.starts_with("(TXN-") => "[transaction]",
+            bare if bare.matches(':').count() == 2 && bare.starts_with(|first: char| first.is_ascii_digit()) => {
+                "[clock]"
+            }
+            _ => return without_ids(word),
+        };
+        word.replace(bare, replaced)
+    };
+    // Numbers behind these words differ, too.
+    let line = |line: &str| {
+        let words: Vec<String> = line.split_whitespace().map(word).collect();
+        let before = |at: usize| at.checked_sub(1).and_then(|before| words.get(before)).map(String::as_str);
+        let is_one = |at: usize, word: &String| {
+            matches!(before(at), Some("partition" | "ms")) && word.starts_with(|first: char| first.is_ascii_digit())
+        };
+        let words = words.iter().enumerate().map(|(at, word)| if is_one(at, word) { "[n]" } else { word.as_str() });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+struct Golden {
+    shop: Up,
+    told: String,
+}
+
+impl Golden {
+    /// Runs it, and takes down how it ended and what it printed.
+    async fn takes(&mut self, arguments: &[&str]) {
+        let output = said(self.shop.folder.data(), arguments).await;
+        let arguments: Vec<String> = arguments.iter().map(|argument| redacted(argument)).collect();
+        let text = |bytes: &[u8]| redacted(&String::from_utf8_lossy(bytes));
+        let code = output.status.code().unwrap_or(-1);
+        self.told += &format!("$ sagashop {}\n{}\n", arguments.join(" "), text(&output.stdout));
+        self.told +=
+            &format!("{}=> {code}\n\n", text(&output.stderr) + if output.stderr.is_empty() { "" } else { "\n" });
+    }
+
+    async fn saga(&self, admin: &str, order: &str) -> Value {
+        self.shop.get(Role::Orchestrator, &format!("/sagas/{order}"), admin).await.body
+    }
+
+    async fn is_in(&self, admin: &str, order: &str, state: &str) {
+        eventually(PATIENCE, async || self.saga(admin, order).await["state"] == state).await;
+    }
+
+    async fn listed(&self, arguments: &[&str]) -> Value {
+        run(self.shop.folder.data(), arguments).await.answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stuck_saga_is_retried_and_the_poison_before_it_corrected() {
+    let _room = room_for_a_small_shop().await;
+    let shop = Up::start(&["--empty"]).await;
+    let admin = shop.admin().await;
+    let customer = shop.customer("customer").await;
+    let product = shop.product(&admin, "Lamp", "19.90", 10).await;
+    // The provider's answer comes late: the saga waits for the charge.
+    let slow = json!({ "product_id": product, "quantity": 1, "payment_method": "tok_timeout" });
+    let order = shop.place(&customer, &slow).await;
+    let mut golden = Golden { shop, told: String::new() };
+
+    golden.is_in(&admin, &order, "charging").await;
+    golden.takes(&["saga", "pause", &order, "--reason", "the provider moves", "--dry-run"]).await;
+    golden.takes(&["saga", "pause", "--step", "charge_payment", "--reason", "the provider moves", "--yes"]).await;
+    golden.is_in(&admin, &order, "paused").await;
+    let kept = async || golden.listed(&["saga", "show", &order]).await["kept"].as_array().map(Vec::len);
+    eventually(PATIENCE, async || kept().await == Some(1)).await;
+    let cancel = format!("/orders/{order}/cancel");
+    let answer = golden.shop.send(golden.shop.request(Method::POST, Role::Order, &cancel, &customer)).await;
+    assert!(answer.status < 300, "{answer:?}");
+    eventually(PATIENCE, async || kept().await == Some(2)).await;
+    let paused = golden.listed(&["doctor", "orchestrator"]).await;
+    let paused = paused["findings"].as_array().into_iter().flatten().find(|found| found["check"] == "paused sagas");
+    assert!(paused.is_some_and(|found| found["verdict"] == "warn"), "{paused:?}");
+    golden.takes(&["saga", "list", "--state", "paused"]).await;
+    golden.takes(&["saga", "retry", &order, "--reason", "too early", "--yes"]).await;
+
+    publish_poison(&golden.shop.folder, &order).await;
+    let letters = ["dead-letters", "list", "payment", "--parked"];
+    eventually(PATIENCE, async || golden.listed(&letters).await.as_array().map(Vec::len) == Some(1)).await;
+    golden.takes(&["saga", "resume", "--state", "paused", "--reason", "it has moved", "--yes"]).await;
+    golden.is_in(&admin, &order, "compensating").await;
+    // The refund waits behind the poison; the stock is back.
+    let waits = ["saga", "list", "--step", "release_stock"];
+    eventually(PATIENCE, async || golden.listed(&waits).await == json!([])).await;
+    eventually(PATIENCE, async || golden.listed(&letters).await.as_array().map(Vec::len) == Some(2)).await;
+
+    skip_the_wait(&golden.shop.folder, &order).await;
+    golden.is_in(&admin, &order, "stuck").await;
+    golden.takes(&["saga", "list", "--state", "stuck", "--step", "refund_payment"]).await;
+    golden.takes(&["saga", "list", "--error", "NO ANSWER", "--customer", &Uuid::nil().to_string()]).await;
+
+    // An administrator has it asked for again, over REST.
+    let retry = golden.shop.request(Method::POST, Role::Orchestrator, &format!("/sagas/{order}/retry"), &admin);
+    let retried = golden.shop.send(retry.header("idempotency-key", "once")).await;
+    assert_eq!((retried.status, &retried.body["state"]), (200, &json!("compensating")), "{}", retried.body);
+    golden.takes(&["ops", "log", "orchestrator"]).await;
+    eventually(PATIENCE, async || golden.listed(&letters).await.as_array().map(Vec::len) == Some(4)).await;
+
+    golden.takes(&["dead-letters", "list"]).await;
+    let letter = texts(&golden.listed(&letters).await, "letter").remove(0);
+    golden.takes(&["dead-letters", "show", "payment", &letter]).await;
+    let correct = json!({ "order_id": order, "reason": "cancelled", "event_type": "refund_payment" }).to_string();
+    let edit = ["dead-letters", "edit", "payment", &letter, "--value", &correct, "--reason", "the reason is a text"];
+    golden.takes(&[&edit[..], &["--dry-run"]].concat()).await;
+    golden.takes(&[&edit[..], &["--yes"]].concat()).await;
+    golden.takes(&["dead-letters", "retry", "payment", &letter, "--reason", "corrected", "--yes"]).await;
+    eventually(PATIENCE, async || golden.listed(&letters).await == json!([])).await;
+
+    golden.is_in(&admin, &order, "cancelled").await;
+    golden.shop.reaches(&customer, &order, "cancelled").await;
+    golden.takes(&["saga", "show", &order]).await;
+    golden.takes(&["ops", "log"]).await;
+    let refunds = "events WHERE event_type = 'refund_requested'";
+    assert_eq!(golden.shop.folder.count(Role::Payment, refunds).await, 1, "four commands, one refund");
+    // All that an audit finds is that somebody else published the poison.
+    let audit = golden.listed(&["audit"]).await;
+    let violated: Vec<&Value> =
+        audit["checks"].as_array().expect("checks").iter().filter(|c| c["violated"] != 0).collect();
+    assert_eq!(violated.iter().map(|check| &check["name"]).collect::<Vec<_>>(), ["store = broker"], "{violated:?}");
+    assert_eq!(violated[0]["violated"], 1, "{violated:?}");
+    insta::assert_snapshot!("a_stuck_saga", golden.told);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_are_told_what_does_not_fit() {
+    let _room = room_for_a_small_shop().await;
+    let mut golden = Golden { shop: Up::start(&["--empty"]).await, told: String::new() };
+    let nobody = Uuid::nil().to_string();
+    for arguments in [
+        &["saga", "list", "--state", "stuk"][..],
+        &["saga", "list", "--step", "refund_paymnt"],
+        &["saga", "show", &nobody],
+        &["saga", "pause", &nobody, "--reason", "x", "--yes"],
+        &["saga", "pause", "--reason", "x", "--yes"],
+        &["saga", "resume", "--state", "paused", "--reason", "x", "--yes"],
+        &["saga", "restart-from", "charge", &nobody, "--reason", "x", "--yes"],
+        &["saga", "retry", "--state", "stuck", "--yes"],
+        &["saga", "graph", "--definition", "7"],
+        &["dead-letters", "list", "paymnt"],
+        &["dead-letters", "show", "payment", "payment_commands"],
+        &["dead-letters", "show", "payment", "payment_comands/0/1"],
+        &["dead-letters", "retry", "payment", "--reason", "x"],
+        &["dead-letters", "list", "--consumer", "paymnt"],
+        &["dead-letters", "list"],
+        &["offsets", "set", "payment", "paymnt", "payment_commands/0", "--to", "0", "--yes"],
+        &["offsets", "set", "payment", "payment", "payment_comands/0", "--to", "0", "--yes"],
+        &["relay", "rewind", "notification", "--events", "1", "--reason", "x", "--yes"],
+        &["idempotency", "show", "nobodys-key"],
+        &["ops", "log"],
+    ] {
+        golden.takes(arguments).await;
+    }
+    // The store is away, or refuses.
+    let away = "postgres://nobody@127.0.0.1:1/none";
+    for command in
+        [["ops", "log"], ["saga", "list"], ["dead-letters", "list"], ["relay", "status"], ["offsets", "list"]]
+    {
+        let output = said(golden.shop.folder.data(), &[&command[..], &["--database-url", away]].concat()).await;
+        assert_eq!(output.status.code(), Some(6), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    insta::assert_snapshot!("what_does_not_fit", golden.told);
+}
