@@ -15,15 +15,20 @@ pub struct SpanRef {
 impl SpanRef {
     /// Reads a `traceparent`; `None` where it is none.
     pub fn parse(traceparent: &str) -> Option<Self> {
-        let mut parts = traceparent.trim().split('-');
-        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        // Later versions may append parts; version 00 has exactly four, and ff is none.
-        let version_fits = version.len() == 2 && version != "ff" && (version != "00" || parts.next().is_none());
-        if !version_fits || !is_hex(trace, 32) || !is_hex(span, 16) || !is_hex(flags, 2) {
+        // Version, trace, span and flags, with a dash between any two.
+        let (known, more) = traceparent.trim().as_bytes().split_at_checked(55)?;
+        if [2, 35, 52].iter().any(|at| known[*at] != b'-') {
             return None;
         }
-        let (trace_id, span_id) = (TraceId::from_hex(trace).ok()?, SpanId::from_hex(span).ok()?);
-        let sampled = TraceFlags::new(u8::from_str_radix(flags, 16).ok()?).is_sampled();
+        let [version] = bytes(&known[..2])?;
+        // Later versions may append parts; version 00 has exactly four, and ff is none.
+        if version == 0xff || !(more.is_empty() || version > 0 && more[0] == b'-') {
+            return None;
+        }
+        let trace_id = TraceId::from_bytes(bytes(&known[3..35])?);
+        let span_id = SpanId::from_bytes(bytes(&known[36..52])?);
+        let [flags] = bytes(&known[53..])?;
+        let sampled = TraceFlags::new(flags).is_sampled();
         let valid = trace_id != TraceId::INVALID && span_id != SpanId::INVALID;
         valid.then_some(Self { trace_id, span_id, sampled, remote: true })
     }
@@ -57,9 +62,18 @@ impl SpanRef {
     }
 }
 
-/// Lower case only, as the standard has it.
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+/// What so many digits stand for: lower case only, as the standard has it.
+fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut read = [0; N];
+    for (byte, pair) in read.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(read)
 }
 
 #[cfg(test)]
@@ -91,6 +105,10 @@ mod tests {
             "00-zzf7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
             "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c_b7ad6b7169203331-01",
+            "0g-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01more",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-ö1",
         ] {
             assert!(SpanRef::parse(wrong).is_none(), "{wrong}");
         }

@@ -108,20 +108,6 @@ impl Span {
         }
     }
 
-    /// As [`Span::set`], for what costs something to say.
-    pub fn set_with<'a, V: Into<Value<'a>>>(&mut self, name: &'static str, value: impl FnOnce() -> V) {
-        if let Some(open) = self.recorded() {
-            otlp::attribute(&mut open.body, name, &value().into());
-        }
-    }
-
-    /// Gives it a better name: of two, the later counts.
-    pub fn rename<'a>(&mut self, name: impl Into<Name<'a>>) {
-        if let Some(open) = &mut self.0 {
-            otlp::name(&mut open.body, &name.into());
-        }
-    }
-
     /// It began before it was made.
     pub fn begun_at(mut self, start: SystemTime) -> Self {
         if let Some(open) = &mut self.0 {
