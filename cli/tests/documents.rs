@@ -73,3 +73,72 @@ fn recorded_histories_are_decided_as_they_were() {
     }
     assert!(decided > 50, "{decided}");
 }
+
+/// What a command prints, its errors, and its exit code.
+fn said(arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sagashop"));
+    let output = command.args(arguments).env_remove("SAGASHOP_OUTPUT").output().expect("the binary starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    let code = output.status.code().expect("it ended");
+    format!("{}\n{}\nexit code {code}", text(&output.stdout), text(&output.stderr)).trim().to_owned()
+}
+
+#[test]
+fn a_schema_break_is_refused_by_the_rules_that_it_breaks() {
+    let before = tempfile::tempdir().expect("a folder");
+    let folder = before.path().join("schemas");
+    std::fs::create_dir(&folder).expect("made");
+    // As it was committed, with what is not there any more, or not so.
+    let committed = folder_of_events().join("schemas/order_created.v1.json");
+    let mut schema: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(committed).expect("a schema")).expect("JSON");
+    schema["properties"]["gift_wrap"] = serde_json::json!({ "type": "boolean" });
+    schema["properties"]["payment_method"]["type"] = "integer".into();
+    schema["required"].as_array_mut().expect("fields").retain(|field| field != "currency");
+    let lost = serde_json::json!({ "const": "lost", "type": "string" });
+    schema["$defs"]["OrderStatus"]["oneOf"].as_array_mut().expect("values").push(lost);
+    std::fs::write(folder.join("order_created.v1.json"), schema.to_string()).expect("written");
+    insta::assert_snapshot!(
+        "schema_break",
+        said(&["schemas", "check", "--against", before.path().to_str().expect("text")])
+    );
+    let json = said(&["schemas", "check", "--output", "jsonl", "--against", before.path().to_str().expect("text")]);
+    assert!(json.contains(r#""rule":"field-removed""#), "{json}");
+    let clean = said(&["schemas", "check"]);
+    assert!(clean.ends_with("nothing breaks who reads them.\nexit code 0"), "{clean}");
+}
+
+#[test]
+fn forms_are_listed_compared_and_named() {
+    insta::assert_snapshot!("schemas_listed", said(&["schemas", "list", "stock_re"]));
+    insta::assert_snapshot!("schemas_compared", said(&["schemas", "diff", "stock_restocked"]));
+    insta::assert_snapshot!("schema_example", said(&["schemas", "show", "saga_started", "--example"]));
+    insta::assert_snapshot!("schema_unknown", said(&["schemas", "show", "order_creatd"]));
+    insta::assert_snapshot!("schema_version_unknown", said(&["schemas", "show", "order_created", "--version", "7"]));
+    insta::assert_snapshot!("schemas_nowhere", said(&["schemas", "check", "--against", "/nowhere"]));
+}
+
+#[test]
+fn histories_are_decided_again_by_the_command_line() {
+    let histories = folder_of_events().join("histories");
+    let history = histories.to_str().expect("text");
+    let again = said(&["replay", "--what-if", "--history", history]);
+    assert!(again.contains("0 would be others") && again.ends_with("exit code 0"), "{again}");
+    insta::assert_snapshot!(
+        "history_definition_unknown",
+        said(&["replay", "--what-if", "--history", history, "--definition", "99"])
+    );
+    insta::assert_snapshot!(
+        "history_of_users",
+        said(&["replay", "--what-if", "--history", history, "--service", "user"])
+    );
+    insta::assert_snapshot!("replay_onto_a_live_topic", said(&["replay", "--to", "log", "--topic", "order_events"]));
+    insta::assert_snapshot!(
+        "replay_without_kafka",
+        said(&["replay", "--to", "kafka", "--topic", "new", "--kafka-broker", ""])
+    );
+}
+
+fn folder_of_events() -> PathBuf {
+    folder().join("../../event-schemas")
+}

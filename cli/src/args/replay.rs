@@ -79,15 +79,15 @@ pub struct ReplayArgs {
     /// Only count what would be published.
     #[arg(long, conflicts_with_all = ["yes", "what_if"])]
     pub dry_run: bool,
-    /// Fold history through this program's deciders, in memory, and report where they would decide otherwise. Exits with 3
+    /// Fold history through this program's deciders, in memory, and report where they would decide otherwise. Exits with 1
     /// when one would.
     #[arg(long)]
     pub what_if: bool,
     /// Histories that were recorded, instead of those of a shop: a file of exported events, or a folder with such.
-    #[arg(long, value_name = "PATH", requires = "what_if")]
+    #[arg(long, value_name = "PATH", requires = "what_if", conflicts_with = "to")]
     pub history: Vec<PathBuf>,
     /// Have sagas run on this version of their definition, instead of that which each began with.
-    #[arg(long, value_name = "N", requires = "what_if")]
+    #[arg(long, value_name = "N", requires = "what_if", conflicts_with = "to")]
     pub definition: Option<u32>,
     /// Whose history; all when none is named.
     #[arg(long, value_name = "SERVICE,…", value_enum, value_delimiter = ',')]

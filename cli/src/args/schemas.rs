@@ -12,7 +12,7 @@ pub enum SchemasCommand {
     /// Show one event: its schema, an example, who writes it and who acts on it.
     #[command(after_help = SHOW_HELP)]
     Show(SchemasShowArgs),
-    /// Check that no event has changed so that old and new programs cannot read each other. Exits with 3 when one has.
+    /// Check that no event has changed so that old and new programs cannot read each other. Exits with 1 when one has.
     #[command(after_help = CHECK_HELP)]
     Check(SchemasCheckArgs),
     /// Show how two versions of an event differ, or the same one here and in another folder.

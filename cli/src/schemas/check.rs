@@ -208,9 +208,9 @@ mod tests {
         assert_eq!(
             broken,
             [
-                "order_created v1: required-added currency",
                 "order_created v1: type-changed payment_method",
                 "order_created v1: enum-narrowed status",
+                "order_created v1: required-added currency",
                 "order/order_placed v1: field-removed order_placed.gift",
             ]
             .map(str::to_owned)

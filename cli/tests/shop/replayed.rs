@@ -241,8 +241,7 @@ async fn stored_events_of_two_versions_are_read_and_a_newer_one_stops_whoever_me
         .await;
     assert_eq!(versions, json!([{ "v": "1" }, { "v": "2" }]));
     let history = shop.get(Role::Product, &format!("/products/{lamp}/stock/history"), &admin).await;
-    let kinds: Vec<_> =
-        history.body["items"].as_array().expect("items").iter().map(|one| one["kind"].clone()).collect();
+    let kinds: Vec<_> = history.body.as_array().expect("movements").iter().map(|one| one["kind"].clone()).collect();
     assert_eq!(kinds, ["restocked", "restocked", "opened"]);
     shop.assert_clean().await;
 

@@ -99,18 +99,20 @@ pub async fn what_a_newer_program_wrote_stops_whoever_meets_it(topic: Topic) {
     let loads = join_all((0..50).map(|_| commands.load::<Tally>("new"))).await;
     assert!(loads.into_iter().all(|load| matches!(load, Err(Error::UnknownVersion { .. }))));
 
-    let _relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
+    let relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
     let stopped = r#"{follower="relay",service="source"}"#;
     eventually(PATIENCE, async || metric("follower_stopped_by_version", stopped) == 1).await;
     let beyond = service.store().checkpoint("relay").await.expect("read");
     let events = service.store().load(&[(StreamId::of::<Tally>("new"), 1)]).await.expect("events").remove(0);
     assert!(beyond < events[0].cursor, "it was not passed by");
 
-    // Once the program is as new (here: the event as old), it goes on where it stood.
+    // A program that is as new (here: the event is as old) goes on where it stood.
+    relay.stop().await;
     sqlx::query("UPDATE events SET event_version = '1' WHERE event_version = '2'")
         .execute(&service.database.pool)
         .await
         .expect("changed");
+    let _relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
     eventually(PATIENCE, async || topic.records().await.len() >= 2).await;
     eventually(PATIENCE, async || metric("follower_stopped_by_version", stopped) == 0).await;
 }
