@@ -18,9 +18,9 @@ use crate::{PATIENCE, room_for_a_small_shop};
 const POINTS: [&str; 8] = [
     "rebuild.planned",
     "rebuild.filled",
+    // After each of the indexes.
     "rebuild.indexed",
-    // Between two indexes.
-    "rebuild.indexed=2",
+    "rebuild.indexed",
     "rebuild.caught_up",
     "rebuild.verified",
     "rebuild.before_swap",
@@ -62,7 +62,8 @@ fn redacted(table: &str) -> String {
         word => word.to_owned(),
     };
     let line = |line: &str| line.split_whitespace().map(word).collect::<Vec<_>>().join(" ");
-    table.lines().map(line).collect::<Vec<_>>().join("\n")
+    // Some service may be behind by an event just now.
+    table.lines().map(line).collect::<Vec<_>>().join("\n").replace("[n] events, [n] s", "[n]")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -151,7 +152,7 @@ async fn a_service_of_a_later_version_makes_its_rows_anew_while_the_old_ones_ser
     process.kill();
     for (role, statement) in [
         (Role::Order, "UPDATE projections SET version = 0 WHERE projection = 'orders'"),
-        (Role::Order, "UPDATE orders SET payment_method = 'of an earlier version'"),
+        (Role::Order, "UPDATE orders SET payment_method = 'tok_of_before'"),
         (Role::Orchestrator, "UPDATE projections SET version = 0 WHERE projection = 'sagas'"),
     ] {
         assert_eq!(folder.execute(role, statement).await, 1, "{statement}");
@@ -171,13 +172,13 @@ async fn a_service_of_a_later_version_makes_its_rows_anew_while_the_old_ones_ser
     assert_eq!((&outdated["state"], &outdated["rows_version"]), (&json!("outdated"), &json!(0)), "{outdated}");
     let columns = "SELECT payment_method FROM orders";
     let payment_method = async || shop.folder.query(Role::Order, columns).await[0]["payment_method"].clone();
-    assert_eq!(payment_method().await, "of an earlier version");
+    assert_eq!(payment_method().await, "tok_of_before");
     assert_eq!(shop.order(&customer, &order).await["status"], "confirmed");
 
     drop(held);
     pool.close().await;
     eventually(PATIENCE, async || line("orders").await["rows_version"] == json!(1)).await;
-    assert_ne!(payment_method().await, "of an earlier version");
+    assert_ne!(payment_method().await, "tok_of_before");
     assert_eq!(shop.order(&customer, &order).await["status"], "confirmed");
     assert_verified(&shop.folder, &[]).await;
     shop.assert_clean().await;

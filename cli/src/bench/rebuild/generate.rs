@@ -148,7 +148,7 @@ pub(super) fn place(n: u64, order_id: OrderId, at: DateTime<Utc>) -> Command {
         user_id: UserId(id(2, number % USERS)),
         lines: (0..1 + number % 3).map(line).collect(),
         address_id: None,
-        payment_method: "card".parse().expect("a payment method"),
+        payment_method: "tok_visa".parse().expect("a payment method"),
         at,
     }
 }

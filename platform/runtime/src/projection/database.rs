@@ -126,12 +126,23 @@ pub(super) async fn register(pool: &PgPool, table: &Table) -> sqlx::Result<i32> 
     sqlx::query_scalar(known).bind(table.name).fetch_one(&mut *connection).await
 }
 
+/// Where the planner guesses less, it is counted.
+const COUNTED_MAX: u64 = 50_000;
+
 /// About so many events of the table's kinds, as the planner guesses.
 pub(super) async fn events_about(connection: &mut PgConnection, table: &Table) -> anyhow::Result<u64> {
     let kinds: Vec<String> = table.kinds.iter().map(|kind| super::streams::literal(kind)).collect();
     let statement = format!("EXPLAIN (FORMAT JSON) SELECT FROM events WHERE aggregate_type IN ({})", kinds.join(", "));
-    let plan: sqlx::types::Json<serde_json::Value> = sqlx::query_scalar(&statement).fetch_one(connection).await?;
-    Ok(plan.0.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_u64).unwrap_or(0))
+    let plan: sqlx::types::Json<serde_json::Value> = sqlx::query_scalar(&statement).fetch_one(&mut *connection).await?;
+    let guess = plan.0.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if guess >= COUNTED_MAX {
+        return Ok(guess);
+    }
+    // Of a small table the planner may know nothing yet.
+    let count = "SELECT count(*) FROM (SELECT FROM events WHERE aggregate_type = ANY($1) LIMIT $2) AS few";
+    let limit = i64::try_from(COUNTED_MAX).unwrap_or(i64::MAX);
+    let count: i64 = sqlx::query_scalar(count).bind(table.kinds.to_vec()).bind(limit).fetch_one(connection).await?;
+    Ok(guess.max(u64::try_from(count).unwrap_or(0)))
 }
 
 /// Ids that part the streams into so many ranges of about as many events each.
