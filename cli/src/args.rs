@@ -290,8 +290,8 @@ pub enum BenchCommand {
     /// The list of orders made anew from a million events, compared with them, and what traffic feels of it.
     #[command(after_help = examples::BENCH_REBUILD)]
     Rebuild(BenchRebuildArgs),
-    /// Write orders into the order service's store of a shop that is for trying: to make read models anew from, and to
-    /// look for things in. The other services know nothing of them.
+    /// Write orders into the order service's store of a shop that is for trying, and does not run: to make read models
+    /// anew from, and to look for things in. They are not published, and the other services know nothing of them.
     #[command(after_help = examples::BENCH_GENERATE)]
     Generate(BenchGenerateArgs),
 }

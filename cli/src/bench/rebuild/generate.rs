@@ -1,11 +1,12 @@
 //! `sagashop bench generate`: a store full of orders, as the order service would have recorded them.
 
 use crate::args::{BenchGenerateArgs, GlobalArgs};
-use crate::exit::Code;
-use crate::mend::attach;
+use crate::exit::{Code, Failure};
 use crate::output::{self, Row};
 use crate::ports::Role;
+use crate::postgres::Server;
 use crate::progress::Progress;
+use crate::shop;
 use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use cqrs_es::{Aggregate, DomainEvent};
@@ -14,7 +15,7 @@ use domain::order::{Command, Order, OrderLine};
 use event_store::clock::{self, Clock};
 use event_store::{Append, EventStore, NewEvent, PgStore, StoreOptions, StreamId, UnitOfWork};
 use kernel::{Currency, Decide, Money, OrderId, ProductId, Quantity, UserId};
-use runtime::Origin;
+use runtime::{Origin, relay};
 use serde::Serialize;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -58,15 +59,44 @@ impl Row for Written {
 /// Writes orders into the order service's store.
 ///
 /// # Errors
-/// No shop runs, or its store refuses.
+/// The order service runs, or its store refuses.
 pub async fn generate(global: &GlobalArgs, args: &BenchGenerateArgs) -> anyhow::Result<Code> {
-    let server = attach(global, &args.database).await?;
+    let server = Server::open(&args.database.options(global)?).await?;
+    let written = write(&server, args).await;
+    server.stop().await?;
+    output::one(global.output, &written?)?;
+    Ok(Code::Done)
+}
+
+async fn write(server: &Server, args: &BenchGenerateArgs) -> anyhow::Result<Written> {
+    shop::migrate(server, Role::Order, Role::Order.database()).await?;
     let pool = runtime::service::pool(server.options(Role::Order.database()), "bench", 2);
+    let is_running: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM consumer_offsets
+                         WHERE consumer = $1 AND owner IS NOT NULL AND lease_until > clock_timestamp())",
+    )
+    .bind(relay::FOLLOWER)
+    .fetch_one(&pool)
+    .await?;
+    if is_running {
+        let message = "the order service runs, and would publish what is written: stop it first";
+        return Err(Failure::new(Code::InUse, message).into());
+    }
     let progress = Progress::new("Writing", "orders", Some(args.orders));
     let written = fill(&pool, Amount::Orders(args.orders), clock::system(), |orders| progress.at(orders)).await;
     progress.finish();
-    output::one(global.output, &written?)?;
-    Ok(Code::Done)
+    // What is done and over is nobody's business outside.
+    sqlx::query(
+        "INSERT INTO checkpoints (follower, transaction_id, position)
+         SELECT $1, transaction_id, position FROM events ORDER BY transaction_id DESC, position DESC LIMIT 1
+         ON CONFLICT (follower) DO UPDATE
+            SET transaction_id = EXCLUDED.transaction_id, position = EXCLUDED.position, updated_at = clock_timestamp()",
+    )
+    .bind(relay::FOLLOWER)
+    .execute(&pool)
+    .await?;
+    pool.close().await;
+    written
 }
 
 /// Writes orders into an order service's store: seven of ten were confirmed, the others cancelled in one way or another.

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 /// An order that takes longer has not been taken at all.
 const LONGEST: Duration = Duration::from_secs(10);
+/// The most that is told apart.
+const LONGEST_US: u64 = 60_000_000;
 
 /// Orders that are being placed.
 pub(super) struct Traffic {
@@ -34,7 +36,7 @@ impl Traffic {
         let rows = order_service::projection();
         let (handle, follower) = projection::follow("order", Arc::clone(&store), pool.clone(), rows);
         let following = tokio::spawn(follower.run(stop.clone()));
-        let times_us = Arc::new(Mutex::new(Histogram::new(3)?));
+        let times_us = Arc::new(Mutex::new(Histogram::new_with_max(LONGEST_US, 3)?));
         let placing =
             Placing { commands: Commands::new(store, clock::system()), handle, times_us: Arc::clone(&times_us) };
         let placing = tokio::spawn(place_all(Arc::new(placing), rate, stop.clone()));

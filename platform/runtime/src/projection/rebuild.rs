@@ -249,7 +249,6 @@ impl Work<'_> {
     /// Compares the new table with the fold, if that is wanted. None when it was interrupted.
     async fn verify(&self, at: Cursor) -> Result<Option<Option<Verified>>, Error> {
         let Some(options) = &self.options.verify else { return Ok(Some(None)) };
-        self.progress.enter(Stage::Verifying);
         let (events, rows) = (self.progress.events(), self.progress.rows());
         let place = verify::Place::New { at };
         let verified = verify::compare(self.database, self.model, place, options, self.progress, self.stop).await?;

@@ -119,7 +119,7 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Each kind's index gives its streams in their order; several kinds are merged.
+/// The index gives a kind's streams in their order; those of several kinds are sorted, range by range.
 fn of_range(table: &Table, range: Range<'_>, up_to: Cursor) -> String {
     let mut which = format!("(e.transaction_id, e.position) <= {}", place(up_to));
     if let Some(after) = range.after {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::copy::{Rows, Tuples, cells, is_same, shown};
 use super::database::{checkpoint, events_about, quantiles, types};
 use super::model::ReadModel;
-use super::progress::{Pace, Progress};
+use super::progress::{Pace, Progress, Stage};
 use super::streams::{Range, Streams, literal, place};
 use super::{Database, Error, shadow};
 
@@ -103,6 +103,7 @@ pub async fn compare(
     stop: &CancellationToken,
 ) -> Result<Option<Verified>, Error> {
     let (began, table) = (Instant::now(), model.table());
+    progress.enter(Stage::Verifying);
     let mut leader = database.connect().await?;
     let kinds = types(&mut leader, table).await?;
     let about = events_about(&mut leader, table).await?;
