@@ -73,6 +73,9 @@ pub fn code_of(error: &anyhow::Error) -> Code {
         if cause.downcast_ref::<sqlx::Error>().is_some_and(is_away) {
             return Code::Unavailable;
         }
+        if matches!(cause.downcast_ref(), Some(event_store::Error::Failed(reason)) if reason.contains(MAY_NOT)) {
+            return Code::Unavailable;
+        }
         if cause.downcast_ref::<ports::Error>().is_some() {
             return Code::InUse;
         }
@@ -81,14 +84,23 @@ pub fn code_of(error: &anyhow::Error) -> Code {
             return Code::Done;
         }
     }
+    // A server's own words, in an error that somebody else made of them.
+    if error.chain().any(|cause| cause.to_string().contains("permission denied for ")) {
+        return Code::Unavailable;
+    }
     Code::Failed
 }
 
-/// Whether a database does not answer, or no longer.
+/// How the event store tells that its database user may not do something.
+const MAY_NOT: &str = "(42501)";
+
+/// Whether a database does not answer, or no longer, or refuses us.
 fn is_away(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        sqlx::Error::Database(error) => {
+            error.code().is_some_and(|code| code.starts_with("57P") || MAY_NOT.contains(code.as_ref()))
+        }
         _ => false,
     }
 }

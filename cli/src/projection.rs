@@ -88,6 +88,7 @@ fn failed(named: &Named, error: Error) -> anyhow::Error {
     let code = match error {
         Error::Busy { .. } | Error::TakenOver { .. } => Code::InUse,
         Error::Differs(_) => Code::Violated,
+        Error::NotAllowed(_) => Code::Unavailable,
         Error::Failed(error) => return error.context(format!("the read model {}", named.name())),
         _ => Code::Failed,
     };

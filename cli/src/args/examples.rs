@@ -175,6 +175,8 @@ mod tests {
     /// A line's words as a shell has them, from `sagashop` to where the line leads elsewhere.
     fn words(line: &str) -> Option<Vec<String>> {
         let line = line.strip_prefix("sagashop ").or_else(|| line.split_once("| sagashop ").map(|(_, rest)| rest))?;
+        // What it is for may stand beside it.
+        let line = line.split_once("   ").map_or(line, |(line, _)| line);
         let (mut words, mut word, mut quoted) = (vec!["sagashop".to_owned()], String::new(), false);
         for letter in line.chars() {
             match letter {
