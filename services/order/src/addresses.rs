@@ -12,7 +12,8 @@ use web::auth::ServiceTokens;
 use web::{RequestContext, RetryBudget};
 
 use crate::Config;
-use crate::catalogue::passes;
+use crate::breaker::{Breaker, Failure, SPARED};
+use crate::catalogue::{out_of_time, passes};
 use crate::error::Error;
 
 /// How traces name the call.
@@ -30,6 +31,7 @@ pub(crate) struct Addresses {
     client: UserServiceClient<Channel>,
     tokens: ServiceTokens,
     retries: RetryBudget,
+    breaker: Breaker,
 }
 
 impl Addresses {
@@ -41,7 +43,8 @@ impl Addresses {
         };
         let tokens = ServiceTokens::from_secret(secret, "order").context("INTERNAL_TOKEN")?;
         let client = UserServiceClient::new(web::grpc::channel(&config.user_grpc)?);
-        Ok(Some(Self { client, tokens, retries: RetryBudget::new(ANSWERS_A_RETRY, RETRIES_MAX) }))
+        let retries = RetryBudget::new(ANSWERS_A_RETRY, RETRIES_MAX);
+        Ok(Some(Self { client, tokens, retries, breaker: Breaker::new("user") }))
     }
 
     /// Refuses an address that is not in this user's book.
@@ -56,7 +59,7 @@ impl Addresses {
         let deadline = deadline.map_or(within, |deadline| deadline.min(within));
         let asked = GetAddressRequest { user_id: user_id.to_string(), address_id: address_id.to_string() };
         let answer = match self.ask(&asked, context, deadline).await {
-            Err(status) if passes(status.code()) && self.retries.withdraw() => {
+            Err(Failure::Status(status)) if passes(status.code()) && self.retries.withdraw() => {
                 tracing::debug!(%status, "the user service is asked again");
                 self.ask(&asked, context, deadline).await
             }
@@ -64,30 +67,37 @@ impl Addresses {
         };
         match answer {
             Ok(()) => {}
-            Err(status) if status.code() == Code::NotFound => {
+            Err(Failure::Status(status)) if status.code() == Code::NotFound => {
                 self.retries.deposit();
                 return Err(Error::invalid("address_id", "is none of your addresses"));
             }
-            Err(status) if passes(status.code()) => return Err(Error::AddressesAway(status.to_string())),
-            Err(status) => return Err(Error::AddressesConfused(status.to_string())),
+            Err(Failure::Open) => return Err(Error::AddressesAway(SPARED.to_owned())),
+            Err(Failure::Status(status)) if passes(status.code()) => {
+                return Err(Error::AddressesAway(status.to_string()));
+            }
+            Err(Failure::Status(status)) => return Err(Error::AddressesConfused(status.to_string())),
+            Err(Failure::Confused(how)) => return Err(Error::AddressesConfused(how)),
         }
         self.retries.deposit();
         Ok(())
     }
 
-    async fn ask(&self, asked: &GetAddressRequest, context: &RequestContext, deadline: Instant) -> Result<(), Status> {
+    async fn ask(&self, asked: &GetAddressRequest, context: &RequestContext, deadline: Instant) -> Result<(), Failure> {
         let timeout = deadline.saturating_duration_since(Instant::now()).min(TRY_TIMEOUT);
         let late = || Status::deadline_exceeded("no answer in time");
         if timeout.is_zero() {
-            return Err(late());
+            return Err(Failure::Status(late()));
         }
-        web::grpc::traced(GET_ADDRESS, async {
+        let call = web::grpc::traced(GET_ADDRESS, async {
             let mut call = web::grpc::request(asked.clone(), context, None);
             call.set_timeout(timeout);
             self.tokens.authorize(&mut call).map_err(|error| Status::unauthenticated(format!("{error:#}")))?;
             let answer = tokio::time::timeout(timeout, self.client.clone().get_address(call)).await;
             answer.map_err(|_| late())?.map(|_| ())
-        })
-        .await
+        });
+        // A caller in a hurry says nothing about the user service.
+        let hurried = timeout < TRY_TIMEOUT;
+        let fails = |status: &Status| passes(status.code()) && !(hurried && out_of_time(status.code()));
+        self.breaker.call(fails, call).await
     }
 }

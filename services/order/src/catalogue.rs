@@ -14,12 +14,11 @@ use tonic::{Code, Status};
 use web::{RequestContext, RetryBudget};
 
 use crate::Config;
+use crate::breaker::{Breaker, Failure, SPARED};
 use crate::error::Error;
 
-mod breaker;
 mod gather;
 
-use breaker::{Breaker, Failure};
 use gather::{Gather, Gathered};
 
 /// How traces name the call.
@@ -95,7 +94,7 @@ impl Catalogue {
             }
         });
         let found = found.await.map_err(Failure::Status).flatten().map_err(|failure| match failure {
-            Failure::Open => Error::CatalogueAway("it has failed too often just now".to_owned()),
+            Failure::Open => Error::CatalogueAway(SPARED.to_owned()),
             Failure::Confused(how) => Error::CatalogueConfused(how),
             Failure::Status(status) if passes(status.code()) => Error::CatalogueAway(status.to_string()),
             Failure::Status(status) => Error::CatalogueConfused(status.to_string()),
@@ -125,7 +124,7 @@ impl Asker {
             clients: (0..CHANNELS).map(connect).collect::<anyhow::Result<_>>()?,
             turn: AtomicUsize::new(0),
             retries: RetryBudget::new(ANSWERS_A_RETRY, RETRIES_MAX),
-            breaker: Breaker::new(),
+            breaker: Breaker::new("product"),
             currency: config.currency,
         })
     }
@@ -208,6 +207,7 @@ pub(crate) fn passes(code: Code) -> bool {
     )
 }
 
-fn out_of_time(code: Code) -> bool {
+/// Whether there was no answer in time.
+pub(crate) fn out_of_time(code: Code) -> bool {
     matches!(code, Code::DeadlineExceeded | Code::Cancelled)
 }

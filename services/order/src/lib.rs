@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use web::auth::TokenVerifier;
 
 mod addresses;
+mod breaker;
 mod catalogue;
 mod commands;
 mod config;
@@ -35,11 +36,11 @@ mod timeline;
 mod waiters;
 mod watch;
 
-pub use read_model::OrderList;
 pub use config::Config;
 pub use consumer::FOLLOWS;
 pub use projection::projection;
 pub use publish::OrderMessages as Publisher;
+pub use read_model::OrderList;
 pub use rest::openapi;
 pub use timeline::in_words;
 

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 use tonic::Status;
 use web::RequestContext;
 
-use super::Failure;
+use crate::breaker::Failure;
 
 /// Calls that others are gathered behind: while one is answered the next can be asked.
 const CALLERS: usize = 2;

@@ -1,4 +1,4 @@
-//! Spares a product service that fails: after many failures nobody asks it for a while.
+//! Spares a service that fails: after many failures nobody asks it for a while.
 
 use std::time::Duration;
 
@@ -13,15 +13,19 @@ const PROBES: usize = 4;
 /// How long nobody asks before that.
 const OPEN_FOR: Duration = Duration::from_secs(2);
 
+/// Why a service was not asked.
+pub(crate) const SPARED: &str = "it has failed too often just now";
+
 /// A circuit breaker that judges the status of a gRPC call. Its state is the gauge `circuit_breaker_open`.
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
+    to: &'static str,
     circuit: AsyncRecloser,
     measures: Circuit,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// It was not asked: it has failed too often just now.
     Open,
     /// What it said.
@@ -31,10 +35,11 @@ pub(super) enum Failure {
 }
 
 impl Breaker {
-    pub fn new() -> Self {
+    /// In front of the service `to`.
+    pub fn new(to: &'static str) -> Self {
         let circuit =
             Recloser::custom().error_rate(0.5).closed_len(WINDOW).half_open_len(PROBES).open_wait(OPEN_FOR).build();
-        Self { circuit: circuit.into(), measures: Circuit::new("order", "product") }
+        Self { to, circuit: circuit.into(), measures: Circuit::new("order", to) }
     }
 
     /// Makes the call unless the circuit is open. `fails` tells which statuses speak of a service in trouble; all others
@@ -51,7 +56,7 @@ impl Breaker {
             }
             Err(recloser::Error::Rejected) => {
                 if self.measures.rejected() {
-                    tracing::warn!("the product service fails: it is not asked for a while");
+                    tracing::warn!(service = self.to, "a service fails: it is not asked for a while");
                 }
                 Err(Failure::Open)
             }
@@ -82,7 +87,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_open_it_and_answers_do_not() {
-        let breaker = Breaker::new();
+        let breaker = Breaker::new("product");
         for _ in 0..10 * WINDOW {
             for code in [Code::NotFound, Code::InvalidArgument] {
                 assert!(matches!(call(&breaker, code).await, Err(Failure::Status(_))));
