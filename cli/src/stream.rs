@@ -12,6 +12,7 @@ use crate::events::kinds::{Fold, KINDS, Kind};
 use crate::events::store::{self, COLUMNS, Store, failed};
 use crate::events::{masked, of_role};
 use crate::exit::{Code, Failure};
+use crate::mend::plural;
 use crate::output::{self, Format, Row};
 use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -48,7 +49,7 @@ pub async fn stream(global: &GlobalArgs, args: &StreamArgs) -> anyhow::Result<Co
     let told = Told::of(kind, id, &events[..until], args.changes)?;
     told.print(global.output)?;
     if until < events.len() {
-        eprintln!("{} later events are not shown.", events.len() - until);
+        eprintln!("Not shown: {}.", plural(events.len() - until, "later event", "later events"));
     }
     Ok(Code::Done)
 }

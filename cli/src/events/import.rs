@@ -197,9 +197,14 @@ fn read_only(source: &Source) -> anyhow::Result<Line> {
 
 async fn one(server: &Server, source: &Source, publish: bool) -> anyhow::Result<Line> {
     let role = source.role;
+    // Before our own connections are among those that may still be going.
+    if server.has_database(role.database()).await? {
+        let store = Store::open(server, role).await?;
+        store.refuse_company().await?;
+        store.pool.close().await;
+    }
     shop::migrate(server, role, role.database()).await?;
     let store = Store::open(server, role).await?;
-    store.refuse_company().await?;
     let mut connection = store.pool.acquire().await?;
     let mut transaction = connection.begin().await?;
     transaction.execute("SET LOCAL statement_timeout = 0; LOCK TABLE events IN EXCLUSIVE MODE").await?;

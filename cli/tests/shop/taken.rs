@@ -123,15 +123,15 @@ async fn refusals(data: &Path, other: &Folder, bad: &Path, plain: &str) {
     std::fs::create_dir_all(bad).expect("a folder");
     let orders = std::fs::read_to_string(Path::new(plain).join("order.jsonl")).expect("an export");
     let payments = std::fs::read_to_string(Path::new(plain).join("payment.jsonl")).expect("an export");
-    let second = orders.lines().nth(1).expect("a second line");
+    let first = orders.lines().next().expect("a line");
     let path = bad.join("order.jsonl");
     let bad = bad.to_str().expect("text");
     let fresh = Folder::new();
     for (content, text) in [
         (orders[..orders.len() - 10].to_owned(), "the export ends within it"),
         (payments, "line 1 is not accepted"),
-        (format!("{orders}{second}\n"), "an event is there twice"),
-        (orders.replacen(&format!("{second}\n"), "", 1), "does not follow"),
+        (format!("{orders}{first}\n"), "an event is there twice"),
+        (orders.replacen(&format!("{first}\n"), "", 1), "does not follow"),
         (orders.replacen("\"subject\":\"order/", "\"subject\":\"payment/", 1), "has no payment"),
     ] {
         std::fs::write(&path, content).expect("written");
