@@ -100,7 +100,7 @@ async fn a_service_says_that_its_database_is_behind() {
     let environment = [("DB_HOST", host.as_str()), ("DB_USER", &user), ("KAFKA_BROKER", "127.0.0.1:1")];
     let mut process = Process::start(folder.path(), "payment", arguments, &environment);
     let status = process.ended(PATIENCE).await;
-    assert_eq!(status.code(), Some(4), "{}", process.last_words());
+    assert_eq!(status.code(), Some(6), "{}", process.last_words());
     assert!(process.stderr().contains("run `sagashop migrate` as its owner"), "{}", process.last_words());
     server.stop().await.expect("stops");
 }

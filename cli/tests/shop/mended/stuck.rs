@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::{LIVE, PATIENCE, publish, run, said, texts};
+use super::{LIVE, PATIENCE, publish, publish_garbage, run, said, texts};
 use crate::folder::Folder;
-use crate::room_for_a_small_shop;
+use crate::process::sagashop;
 use crate::up::Up;
+use crate::{database_roles, room_for_a_small_shop};
 
 /// What is the last of a step that must succeed.
 const LAST_ATTEMPT: u32 = 8;
@@ -129,6 +130,34 @@ impl Golden {
         self.told += &format!("$ sagashop {}\n{}\n", arguments.join(" "), text(&output.stdout));
         self.told +=
             &format!("{}=> {code}\n\n", text(&output.stderr) + if output.stderr.is_empty() { "" } else { "\n" });
+    }
+
+    /// Somebody who may look and no more looks, and tries to do something.
+    async fn reader_acts(&mut self) {
+        let folder = &self.shop.folder;
+        for statement in ["CREATE ROLE reader LOGIN", "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader"] {
+            folder.execute(Role::Payment, statement).await;
+        }
+        publish_garbage(folder, "poison", 1).await;
+        let letters = ["dead-letters", "list", "payment"];
+        eventually(PATIENCE, async || self.listed(&letters).await.as_array().map(Vec::len) == Some(1)).await;
+        let retry = ["dead-letters", "retry", "payment", "--all", "--reason", "x", "--yes"];
+        let host = database_roles::host(&folder.server().await);
+        let port = folder.server().await.options("postgres").get_port().to_string();
+        for (arguments, code) in [(&letters[..], 0), (&retry[..], 6)] {
+            let mut command = sagashop();
+            command.args(arguments).arg("--data-dir").arg(folder.data());
+            command.env("DB_HOST", &host).env("DB_PORT", &port).env("DB_USER", "reader");
+            let output = tokio::task::spawn_blocking(move || command.output().expect("it starts")).await;
+            let output = output.expect("no panic");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            if code != 0 {
+                self.told +=
+                    &format!("as a reader$ sagashop {}\n{}\n=> {code}\n", arguments.join(" "), redacted(&said));
+            }
+        }
+        assert_eq!(self.listed(&["ops", "log"]).await, json!([]), "nothing was done");
     }
 
     async fn saga(&self, admin: &str, order: &str) -> Value {
@@ -256,5 +285,6 @@ async fn operators_are_told_what_does_not_fit() {
         let output = said(golden.shop.folder.data(), &[&command[..], &["--database-url", away]].concat()).await;
         assert_eq!(output.status.code(), Some(6), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
+    golden.reader_acts().await;
     insta::assert_snapshot!("what_does_not_fit", golden.told);
 }
