@@ -80,7 +80,7 @@ pub struct ReplayArgs {
     #[arg(long, conflicts_with_all = ["yes", "what_if"])]
     pub dry_run: bool,
     /// Fold history through this program's deciders, in memory, and report where they would decide otherwise. Exits with 1
-    /// when one would.
+    /// when one would, with 3 when something could not be decided again.
     #[arg(long)]
     pub what_if: bool,
     /// Histories that were recorded, instead of those of a shop: a file of exported events, or a folder with such.

@@ -39,6 +39,9 @@ pub enum Would {
     Refuse(String),
 }
 
+/// So many differences, and so many things left out, are kept; the others are counted.
+const KEPT_MAX: usize = 1_000;
+
 /// What came of a history.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
@@ -48,8 +51,12 @@ pub struct Outcome {
     pub decisions: usize,
     /// Streams and decisions that could not be: each with the reason.
     pub left_out: Vec<(String, String)>,
+    /// How many those are, with those that are not kept.
+    pub left_out_count: usize,
     /// Decisions that would be others.
     pub differences: Vec<Difference>,
+    /// How many those are, with those that are not kept.
+    pub difference_count: usize,
 }
 
 impl Outcome {
@@ -57,8 +64,11 @@ impl Outcome {
     pub fn add(&mut self, other: Self) {
         self.streams += other.streams;
         self.decisions += other.decisions;
-        self.left_out.extend(other.left_out);
-        self.differences.extend(other.differences);
+        self.left_out_count += other.left_out_count;
+        self.difference_count += other.difference_count;
+        let room = |kept: usize| KEPT_MAX.saturating_sub(kept);
+        self.left_out.extend(other.left_out.into_iter().take(room(self.left_out.len())));
+        self.differences.extend(other.differences.into_iter().take(room(self.differences.len())));
     }
 }
 
@@ -88,6 +98,13 @@ struct Decision<E> {
 impl<A: Decide<Command: Debug>> Replayed<'_, A> {
     /// Replays one stream, whose events are given in their order.
     pub fn stream(&self, events: &[RecordedEvent]) -> Outcome {
+        let mut outcome = self.decided(events);
+        outcome.left_out_count = outcome.left_out.len();
+        outcome.difference_count = outcome.differences.len();
+        outcome
+    }
+
+    fn decided(&self, events: &[RecordedEvent]) -> Outcome {
         let mut outcome = Outcome::default();
         let Some(first) = events.first() else { return outcome };
         let stream = format!("{}/{}", first.aggregate_type, first.aggregate_id);

@@ -261,7 +261,10 @@ async fn stored_events_of_two_versions_are_read_and_a_newer_one_stops_whoever_me
         doctor().await.contains("relay stands before stock/stock_restocked of version 9, 2 is known")
     })
     .await;
-    let metrics = shop.get(Role::Product, "/metrics", "").await.expect(200);
     let stopped = r#"follower_stopped_by_version{follower="relay",service="product"} 1"#;
-    assert!(metrics.as_str().expect("text").contains(stopped), "{metrics}");
+    eventually(PATIENCE, async || {
+        let metrics = shop.get(Role::Product, "/metrics", "").await.expect(200);
+        metrics.as_str().expect("text").contains(stopped)
+    })
+    .await;
 }

@@ -82,7 +82,7 @@ pub struct PgStore {
 }
 
 impl PgStore {
-    /// A store on a migrated database. Its writers end with the store.
+    /// A store on a migrated database. Its writers end with the store. Whoever has one can append, so it needs a [`Live`].
     pub fn new(pool: PgPool, options: StoreOptions, live: Live) -> Arc<Self> {
         let gate = Gate::new(pool.clone());
         Self::with_gate(pool, options, gate, live)
@@ -145,7 +145,10 @@ impl EventStore for PgStore {
     }
 
     async fn load(&self, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
-        read::load(&self.pool, streams).await
+        let began = Instant::now();
+        let loaded = read::load(&self.pool, streams).await;
+        self.measures.loaded(began.elapsed());
+        loaded
     }
 
     async fn append_answered(&self, append: Append, answer: Option<Answer>) -> Result<Cursor, Error> {
