@@ -28,7 +28,7 @@ use crate::{PATIENCE, room_for_a_small_shop};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_at_work_is_clean_at_every_moment() {
     let _room = room_for_a_small_shop().await;
-    let shop = Up::start(&["--empty"]).await;
+    let shop = Up::start(&["--empty", "--audit-every", "2s"]).await;
     let catalogue = Catalogue::fill(&shop, &shop.admin().await).await;
     let tokens = vec![shop.customer("one").await, shop.customer("two").await, shop.customer("three").await];
     let traffic = Traffic::begin(&shop, &catalogue, tokens, 11);
@@ -38,6 +38,18 @@ async fn a_shop_at_work_is_clean_at_every_moment() {
     }
     traffic.end(&shop).await;
     shop.assert_clean().await;
+    // So it was at each look of the orchestrator's own.
+    eventually(PATIENCE, async || runs(&shop, "clean").await >= 3.0).await;
+    assert_eq!((runs(&shop, "violated").await, runs(&shop, "unchecked").await), (0.0, 0.0));
+}
+
+/// How many audits of the shop's own ended so.
+async fn runs(shop: &Up, outcome: &str) -> f64 {
+    let metrics = shop.get(Role::Orchestrator, "/metrics", "").await.expect(200);
+    let text = metrics.as_str().expect("a text");
+    let series = format!("audit_runs_total{{outcome=\"{outcome}\"}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(&series)).unwrap_or("0");
+    value.parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
