@@ -10,7 +10,7 @@ use super::{Current, SpanRef, otlp};
 /// Links of one span; a batch may have more messages.
 pub(super) const LINKS_MAX: usize = 128;
 /// What most spans have to say fits in so many bytes.
-const BODY_BYTES: usize = 512;
+const BODY_BYTES: usize = 768;
 
 /// What a span is to its parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
