@@ -13,7 +13,9 @@
 //! that comes late needs no undo of its own, unless none was asked for or an operator skipped it.
 
 mod cause;
+mod command;
 mod drawing;
+mod error;
 mod messages;
 mod operator;
 mod turn;
@@ -26,10 +28,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::plan::Patience;
 pub(crate) use cause::{CAUSES, cause};
+pub use command::{Command, CommandKind};
 pub use drawing::mermaid;
-pub use messages::{
-    Command, CommandKind, Direction, Error, Event, Input, InputKind, Line, Order, StepId, Trigger, command_id,
-};
+pub use error::Error;
+pub use messages::{Direction, Event, Input, InputKind, Line, Order, StepId, Trigger, command_id};
 
 use super::plan::{Compensatable, Pivot, Plan, Retriable};
 use turn::Turn;

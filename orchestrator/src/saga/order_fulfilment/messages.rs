@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::State;
+use super::{Command, CommandKind};
 
 /// So many of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -229,108 +229,6 @@ pub fn command_id(order: OrderId, step: StepId, direction: Direction) -> Uuid {
     Uuid::new_v5(&order.0, format!("{step}/{direction}").as_bytes())
 }
 
-/// What a service is told to do for the order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "the fields are those of the published commands")]
-pub enum Command {
-    /// Keep so many for the order.
-    ReserveStock { product_id: ProductId, quantity: Quantity },
-    /// Undo whatever the order did to this stock.
-    ReleaseStock { product_id: ProductId },
-    /// Sell what was kept.
-    CommitStock { product_id: ProductId },
-    /// Take the money.
-    ChargePayment { user_id: UserId, amount: Money, payment_method: String },
-    /// Void the charge, or give the money back.
-    RefundPayment { reason: String },
-    /// The order is confirmed.
-    ConfirmOrder,
-    /// The order is cancelled.
-    CancelOrder { reason: String },
-}
-
-impl Command {
-    /// Its kind alone.
-    pub fn kind(&self) -> CommandKind {
-        match self {
-            Self::ReserveStock { .. } => CommandKind::ReserveStock,
-            Self::ChargePayment { .. } => CommandKind::ChargePayment,
-            Self::CommitStock { .. } => CommandKind::CommitStock,
-            Self::ConfirmOrder => CommandKind::ConfirmOrder,
-            Self::RefundPayment { .. } => CommandKind::RefundPayment,
-            Self::ReleaseStock { .. } => CommandKind::ReleaseStock,
-            Self::CancelOrder { .. } => CommandKind::CancelOrder,
-        }
-    }
-
-    /// The name of the published command.
-    pub fn as_str(&self) -> &'static str {
-        self.kind().as_str()
-    }
-}
-
-/// A command without its data: the name by which operators call a step and its undo. In the order in which a saga comes
-/// to them: on its way, then on its way back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs, reason = "they are described at `Command`")]
-pub enum CommandKind {
-    ReserveStock,
-    ChargePayment,
-    CommitStock,
-    ConfirmOrder,
-    RefundPayment,
-    ReleaseStock,
-    CancelOrder,
-}
-
-impl CommandKind {
-    /// All of them, in their order.
-    pub const ALL: [Self; 7] = [
-        Self::ReserveStock,
-        Self::ChargePayment,
-        Self::CommitStock,
-        Self::ConfirmOrder,
-        Self::RefundPayment,
-        Self::ReleaseStock,
-        Self::CancelOrder,
-    ];
-
-    /// The name of the published command.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReserveStock => "reserve_stock",
-            Self::ChargePayment => "charge_payment",
-            Self::CommitStock => "commit_stock",
-            Self::ConfirmOrder => "confirm_order",
-            Self::RefundPayment => "refund_payment",
-            Self::ReleaseStock => "release_stock",
-            Self::CancelOrder => "cancel_order",
-        }
-    }
-
-    /// Whether it is on the way back of a saga that is undone.
-    pub fn goes_back(self) -> bool {
-        self >= Self::RefundPayment
-    }
-
-    /// What is asked for at once is one stage; a stage is asked for when the one before it is done.
-    pub(super) fn stage(self) -> u8 {
-        match self {
-            Self::ReserveStock => 0,
-            Self::ChargePayment => 1,
-            Self::CommitStock | Self::ConfirmOrder => 2,
-            Self::RefundPayment | Self::ReleaseStock => 3,
-            Self::CancelOrder => 4,
-        }
-    }
-}
-
-impl fmt::Display for CommandKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// What the saga records. `at` is the time of the input that it follows from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "fields that several events share are described at the first")]
@@ -432,50 +330,4 @@ impl Event {
     pub fn event_version(&self) -> &'static str {
         "1"
     }
-}
-
-/// Why an input was refused. Messages never are, unless their saga cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// There is no such saga.
-    #[error("there is no saga for this order")]
-    NotStarted,
-    /// Retry and skip are for what is stuck.
-    #[error("nothing is stuck: the saga is {0}")]
-    NotStuck(State),
-    /// A saga that stands still does nothing else before it goes on.
-    #[error("the saga is paused: resume it first")]
-    Paused,
-    /// Only what stands still can go on.
-    #[error("the saga is not paused: it is {0}")]
-    NotPaused(State),
-    /// Nothing is to be paused.
-    #[error("the saga is over: it is {0}")]
-    Over(State),
-    /// The step lies on the other way.
-    #[error("the saga {} and does not come to {from}: it can restart from {}", way(*.goes_back), steps(*.goes_back))]
-    NotOnItsWay {
-        /// The step.
-        from: CommandKind,
-        /// Whether the saga is undone, or was.
-        goes_back: bool,
-    },
-    /// All of it is done, or was never asked for.
-    #[error("nothing from {0} on was asked for and is not done")]
-    NothingToRestart(CommandKind),
-    /// Only what goes forward can be cancelled.
-    #[error("an operator cannot cancel a saga that is {0}")]
-    NotCancellable(State),
-    /// It was begun by a newer program than this.
-    #[error("the saga runs on definition version {0}, which this program does not have")]
-    UnknownDefinition(u32),
-}
-
-fn way(goes_back: bool) -> &'static str {
-    if goes_back { "is undone" } else { "goes forward" }
-}
-
-fn steps(goes_back: bool) -> String {
-    let steps = CommandKind::ALL.into_iter().filter(|kind| kind.goes_back() == goes_back);
-    steps.map(CommandKind::as_str).collect::<Vec<_>>().join(", ")
 }
