@@ -2,7 +2,7 @@
 
 use super::{Counters, Gauges, IntCounter, IntGauge, Label, SERVICE};
 
-const TO: Label = Label::one_of("to", &["product", "provider", "redis"]);
+const TO: Label = Label::one_of("to", &["product", "provider", "redis", "user"]);
 
 pub(super) static OPEN: Gauges =
     Gauges::new("circuit_breaker_open", "1 while calls are rejected unasked, because too many failed.", &[SERVICE, TO]);
