@@ -12,8 +12,15 @@ use std::path::{Path, PathBuf};
 /// The file that is read where none is named.
 const FILE: &str = "sagashop.toml";
 /// Variables of ours that are no settings: the cache of a fetched PostgreSQL, what builds are told, and what tests use.
-const OTHER_VARIABLES: [&str; 5] =
-    ["SAGASHOP_CACHE", "SAGASHOP_FAILPOINT", "SAGASHOP_REQUIRE_KAFKA", "SAGASHOP_TEST_FOLDER", "SAGASHOP_VERSION"];
+const OTHER_VARIABLES: [&str; 7] = [
+    "SAGASHOP_CACHE",
+    "SAGASHOP_FAILPOINT",
+    "SAGASHOP_REQUIRE_AIOSMTPD",
+    "SAGASHOP_REQUIRE_JAEGER",
+    "SAGASHOP_REQUIRE_KAFKA",
+    "SAGASHOP_TEST_FOLDER",
+    "SAGASHOP_VERSION",
+];
 
 /// A command with its configuration.
 pub struct Loaded {

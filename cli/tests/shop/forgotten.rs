@@ -85,13 +85,13 @@ async fn operators_make_administrators_and_rotate_keys() {
     };
     let listed = json_of(&run(&shop, &["keys", "list"], ""));
     let old = kids(&listed, "active").remove(0);
-    assert!(!run(&shop, &["keys", "retire", &old], "").status.success(), "it signs");
+    assert!(!run(&shop, &["keys", "retire", &old, "--yes"], "").status.success(), "it signs");
     let new = json_of(&run(&shop, &["keys", "rotate"], ""));
     assert_eq!(new["state"], "active", "{new}");
     let listed = json_of(&run(&shop, &["keys", "list"], ""));
     assert_eq!(kids(&listed, "published"), std::slice::from_ref(&old));
     shop.get(Role::Order, "/orders", &by_old).await.expect(200);
-    assert_eq!(json_of(&run(&shop, &["keys", "retire", &old], ""))["state"], "retired");
+    assert_eq!(json_of(&run(&shop, &["keys", "retire", &old, "--yes"], ""))["state"], "retired");
     testkit::eventually(crate::PATIENCE, async || {
         let statuses = [
             shop.get(Role::User, "/profile", &by_old).await.status,

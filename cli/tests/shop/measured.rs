@@ -22,8 +22,14 @@ use crate::{PATIENCE, room_for_a_small_shop};
 /// Tests publish as services do.
 const LIVE: kernel::Live = kernel::Live::because("a test");
 
-/// What this shop has no cause to tell: it pays in the process and has neither Redis nor a collector.
+/// What this shop has no cause to tell: it pays in the process, has neither Redis nor a collector, and audits nothing.
 const NOT_HERE: &[&str] = &[
+    "audit_violations",
+    "audit_unchecked",
+    "audit_last_run_timestamp_seconds",
+    "audit_duration_seconds",
+    "audit_interval_seconds",
+    "audit_runs_total",
     "psp_operations_total",
     "psp_webhooks_total",
     "redis_pool_connections",
@@ -282,6 +288,13 @@ async fn each_line_of_the_log_tells_its_request() {
         shop.ended(&customer, order["id"].as_str().expect("an id")).await;
     };
     place(0xa1).await;
+    // Its confirmation is told after the order has ended.
+    eventually(PATIENCE, async || {
+        let pending = shop.folder.count(Role::Notification, "notifications WHERE status <> 'sent'").await;
+        let confirmed = "notifications WHERE order_id IS NOT NULL";
+        pending == 0 && shop.folder.count(Role::Notification, confirmed).await > 0
+    })
+    .await;
     assert_eq!(filter("info", &admin).await.expect(200)["filter"], "info");
     let shown = shop.get(Role::Payment, "/admin/log-level", &admin).await.expect(200);
     assert_eq!(shown["filter"], "info", "all roles of a process share its log");
