@@ -288,11 +288,11 @@ async fn each_line_of_the_log_tells_its_request() {
         shop.ended(&customer, order["id"].as_str().expect("an id")).await;
     };
     place(0xa1).await;
-    // Its confirmation is told after the order has ended.
+    // That it came in, was paid and is confirmed is told after the order has ended.
     eventually(PATIENCE, async || {
         let pending = shop.folder.count(Role::Notification, "notifications WHERE status <> 'sent'").await;
-        let confirmed = "notifications WHERE order_id IS NOT NULL";
-        pending == 0 && shop.folder.count(Role::Notification, confirmed).await > 0
+        let told = "notifications WHERE order_id IS NOT NULL";
+        pending == 0 && shop.folder.count(Role::Notification, told).await == 3
     })
     .await;
     assert_eq!(filter("info", &admin).await.expect(200)["filter"], "info");
