@@ -141,10 +141,11 @@ impl Http {
     pub async fn ended(&self, token: &str, id: &str) -> Value {
         eventually(PATIENCE, async || {
             let path = format!("/orders/{id}?wait=2s");
-            let answer = self.try_send(self.request(Method::GET, Role::Order, &path, token)).await?;
+            let answer = self.try_send(self.request(Method::GET, Role::Order, &path, token)).await;
+            let answer = answer.ok_or("no answer")?;
             assert!(answer.status == 200 || answer.status >= 500, "order {id}: {answer:?}");
             let ended = answer.status == 200 && answer.body["status"] != "pending";
-            ended.then_some(answer.body)
+            if ended { Ok(answer.body) } else { Err(format!("{answer:?}")) }
         })
         .await
     }
@@ -153,7 +154,7 @@ impl Http {
     pub async fn reaches(&self, token: &str, id: &str, status: &str) -> Value {
         eventually(PATIENCE, async || {
             let order = self.order(token, id).await;
-            (order["status"] == status).then_some(order)
+            if order["status"] == status { Ok(order) } else { Err(order) }
         })
         .await
     }
@@ -162,8 +163,8 @@ impl Http {
     pub async fn payment(&self, token: &str, order: &str, status: &str) -> Value {
         eventually(PATIENCE, async || {
             let payments = self.get(Role::Payment, &format!("/payments?order_id={order}"), token).await.expect(200);
-            let payment = payments.as_array().expect("a list").first().cloned()?;
-            (payment["status"] == status).then_some(payment)
+            let payment = payments.as_array().expect("a list").first().cloned().ok_or(Value::Null)?;
+            if payment["status"] == status { Ok(payment) } else { Err(payment) }
         })
         .await
     }

@@ -86,8 +86,9 @@ impl Up {
 /// Waits until every order and every saga has ended.
 pub async fn settled(folder: &Folder) {
     eventually(PATIENCE, async || {
-        folder.count(Role::Order, "orders WHERE status = 'pending'").await == 0
-            && folder.count(Role::Orchestrator, "sagas WHERE ended_at IS NULL").await == 0
+        let orders = folder.count(Role::Order, "orders WHERE status = 'pending'").await;
+        let sagas = folder.count(Role::Orchestrator, "sagas WHERE ended_at IS NULL").await;
+        if orders + sagas == 0 { Ok(()) } else { Err(format!("{orders} orders are pending, {sagas} sagas are open")) }
     })
     .await;
 }

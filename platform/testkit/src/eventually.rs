@@ -10,31 +10,43 @@ pub trait Outcome {
     /// The value once it is there.
     type Value;
 
-    /// The value, or nothing yet.
-    fn outcome(self) -> Option<Self::Value>;
+    /// The value; or what is there instead, if the probe tells.
+    ///
+    /// # Errors
+    /// Not yet.
+    fn outcome(self) -> Result<Self::Value, Option<String>>;
 }
 
 impl Outcome for bool {
     type Value = ();
 
-    fn outcome(self) -> Option<()> {
-        self.then_some(())
+    fn outcome(self) -> Result<(), Option<String>> {
+        if self { Ok(()) } else { Err(None) }
     }
 }
 
 impl<T> Outcome for Option<T> {
     type Value = T;
 
-    fn outcome(self) -> Option<T> {
-        self
+    fn outcome(self) -> Result<T, Option<String>> {
+        self.ok_or(None)
     }
 }
 
-/// Calls `probe` until it answers `true` or `Some`, and returns that value. For the test's own
+/// A probe that tells what it saw instead.
+impl<T, E: std::fmt::Display> Outcome for Result<T, E> {
+    type Value = T;
+
+    fn outcome(self) -> Result<T, Option<String>> {
+        self.map_err(|seen| Some(seen.to_string()))
+    }
+}
+
+/// Calls `probe` until it answers `true`, `Some` or `Ok`, and returns that value. For the test's own
 /// task: with a borrowing probe the future is not `Send`.
 ///
 /// # Panics
-/// When `within` has passed; the message names the caller's line.
+/// When `within` has passed; the message names the caller's line, and what the probe last saw.
 #[track_caller]
 pub fn eventually<P, O>(within: Duration, mut probe: P) -> impl Future<Output = O::Value>
 where
@@ -45,13 +57,15 @@ where
     async move {
         let deadline = Instant::now() + within;
         let mut pause = Duration::from_millis(1);
+        let mut last = String::new();
         loop {
             // A probe that hangs is a failure too.
-            let answer = tokio::time::timeout_at(deadline, probe()).await;
-            if let Ok(Some(value)) = answer.map(Outcome::outcome) {
-                return value;
+            match tokio::time::timeout_at(deadline, probe()).await.map(Outcome::outcome) {
+                Ok(Ok(value)) => return value,
+                Ok(Err(Some(seen))) => last = format!("; last seen: {seen}"),
+                Ok(Err(None)) | Err(_) => {}
             }
-            assert!(Instant::now() < deadline, "{caller}: did not happen within {within:?}");
+            assert!(Instant::now() < deadline, "{caller}: did not happen within {within:?}{last}");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(50));
         }
@@ -73,6 +87,12 @@ mod tests {
         .await;
         assert_eq!(value, "done");
         assert_eq!(calls, 3);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "did not happen within 20ms; last seen: 2 of 3")]
+    async fn what_was_seen_last_is_told() {
+        eventually(Duration::from_millis(20), async || Err::<(), _>("2 of 3")).await;
     }
 
     #[tokio::test]

@@ -25,8 +25,9 @@ mod webhooks;
 mod worker;
 
 pub use channel::{Channel, LogChannel, Notice, Unsent};
+pub use commands::attempted;
 pub use config::{Config, Webhooks};
-pub use consumer::FOLLOWS;
+pub use consumer::{Customers, FOLLOWS};
 pub use read_model::{NotificationList, WebhookList};
 pub use smtp::SmtpChannel;
 pub use worker::Retry;
@@ -80,6 +81,8 @@ impl Service {
         measures::init();
         host.observe(measures::look);
         let commands = Arc::new(host.commands());
+        let notifications = host.projection(Arc::new(projection::Notifications));
+        let webhook_list = host.projection(Arc::new(projection::Webhooks));
         let mut workers = Vec::new();
         for channel in channels {
             workers.push(spawn_worker(&mut host, channel, config.retry, &commands));
@@ -91,16 +94,14 @@ impl Service {
             let channel = WebhookChannel::new(Arc::clone(&commands), secrets.clone(), guard)?;
             workers.push(spawn_worker(&mut host, Arc::new(channel), webhooks.retry, &commands));
             // Before the first message is read: it may be for one of them.
-            let listed = Subscribers::load(host.deps().pool.clone()).await?;
+            let listed = Subscribers::load(host.deps().pool.clone(), webhook_list.clone()).await?;
             let shutdown = host.deps().shutdown.clone();
             host.spawn("webhook subscribers", listed.clone().follow(shutdown));
             (subscribers, reception) = (Some(listed), Some(rest::Reception { secrets, guard }));
         }
         let customers = consumer::Customers::new(workers, subscribers.clone());
         host.consumer(FOLLOWS.consumer, FOLLOWS.topics, Arc::new(customers));
-        let notifications = host.projection(Arc::new(projection::Notifications));
-        let webhooks = host.projection(Arc::new(projection::Webhooks));
-        let desk = Desk::new(commands, notifications, webhooks, subscribers);
+        let desk = Desk::new(commands, notifications, webhook_list, subscribers);
         spawn_http(&mut host, desk, reception, config.edge, listeners, verifier);
         Ok(Self { host })
     }

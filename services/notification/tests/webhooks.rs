@@ -64,6 +64,31 @@ async fn a_call_is_signed_and_made_again_until_it_is_taken() {
     service.stop().await;
 }
 
+/// A transaction that is open anywhere in the cluster holds the read model up, and nobody's news.
+#[tokio::test]
+async fn a_webhook_hears_of_all_that_comes_after_it_was_registered_and_of_nothing_after_it_was_removed() {
+    let fixture = Fixture::new().await;
+    let hook = Hook::start(&[]).await;
+    let service = start(&fixture, true).await;
+    let admin = fixture.token(UserId(id()), Role::Admin);
+    let mut older = fixture.database.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *older).await.unwrap();
+
+    let one = register(&fixture, &service, &admin, &hook.url("/"), &["user_registered"]).await;
+    fixture.publish("user_events", vec![user_registered(UserId(id()))]).await;
+    eventually(PATIENCE, async || hook.calls().len() == 1).await;
+    let path = format!("/notifications/webhooks/{one}");
+    assert_eq!(fixture.call(&service, "DELETE", &path, Some(&admin), None).await.0, 204);
+    fixture.publish("user_events", vec![user_registered(UserId(id()))]).await;
+    let listed = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM webhooks").fetch_one(&fixture.database.pool).await;
+    assert_eq!(listed.unwrap(), 0, "the read model has not come to it");
+    older.rollback().await.unwrap();
+    // The log's two, and the call.
+    fixture.eventually_rows("sent", 3).await;
+    assert_eq!((hook.calls().len(), fixture.rows("skipped").await), (1, 0));
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_never_taken_is_listed_as_dead_and_can_be_sent_again() {
     let fixture = Fixture::new().await;

@@ -103,13 +103,13 @@ impl Desk {
         answering: Answering<'_, Webhook>,
     ) -> Result<Webhook, Problem> {
         let command = webhook::Command::Register { settings, at: self.now() };
-        self.seen(self.commands.create_answered(&id.to_string(), origin, command, answering).await).await
+        self.seen(id, self.commands.create_answered(&id.to_string(), origin, command, answering).await).await
     }
 
     /// Gives a webhook other settings.
     pub(crate) async fn change(&self, id: WebhookId, settings: Settings, origin: &Origin) -> Result<Webhook, Problem> {
         let command = webhook::Command::Change { settings, at: self.now() };
-        self.seen(self.commands.execute(&id.to_string(), origin, command).await).await
+        self.seen(id, self.commands.execute(&id.to_string(), origin, command).await).await
     }
 
     /// Gives a webhook a new secret.
@@ -121,13 +121,13 @@ impl Desk {
     ) -> Result<Webhook, Problem> {
         let command = webhook::Command::RotateSecret { at: self.now() };
         let rotated = self.commands.execute_answered(&id.to_string(), origin, command, |_, _| Ok(()), answering).await;
-        self.seen(rotated).await
+        self.seen(id, rotated).await
     }
 
     /// Removes a webhook.
     pub(crate) async fn remove(&self, id: WebhookId, origin: &Origin) -> Result<(), Problem> {
         let command = webhook::Command::Remove { at: self.now() };
-        self.seen(self.commands.execute(&id.to_string(), origin, command).await).await.map(|_| ())
+        self.seen(id, self.commands.execute(&id.to_string(), origin, command).await).await.map(|_| ())
     }
 
     /// A webhook as the store has it now.
@@ -136,8 +136,12 @@ impl Desk {
         loaded.map(|(webhook, _)| webhook).map_err(|error| unavailable(&error))
     }
 
-    /// Waits until the consumer and the read model know of it.
-    async fn seen(&self, executed: Result<Executed<Webhook>, Error<webhook::Error>>) -> Result<Webhook, Problem> {
+    /// The consumer knows of it at once; the read model is waited for a little.
+    async fn seen(
+        &self,
+        id: WebhookId,
+        executed: Result<Executed<Webhook>, Error<webhook::Error>>,
+    ) -> Result<Webhook, Problem> {
         let executed = executed.map_err(|error| match error {
             Error::Denied(webhook::Error::Unknown) => Problem::not_found("There is no such webhook"),
             Error::Denied(error @ webhook::Error::NoKinds) => {
@@ -145,12 +149,10 @@ impl Desk {
             }
             other => passing(other),
         })?;
-        caught_up(&self.webhooks, &executed).await;
-        if let Some(subscribers) = &self.subscribers
-            && let Err(error) = subscribers.refresh().await
-        {
-            tracing::warn!(%error, "the webhooks are looked up later");
+        if let (Some(subscribers), Some(at)) = (&self.subscribers, executed.cursor) {
+            subscribers.record(id, &executed.state, at);
         }
+        caught_up(&self.webhooks, &executed).await;
         Ok(executed.state)
     }
 }

@@ -167,8 +167,24 @@ impl Fixture {
             .unwrap()
     }
 
-    pub async fn eventually_rows(&self, status: &str, count: i64) {
-        eventually(PATIENCE, async || self.rows(status).await == count).await;
+    /// All rows, a line each, for whoever reads what a test waited for in vain.
+    async fn every_row(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT concat_ws(' ', kind, channel, status, attempts || ' attempts', why, 'next ' || next_attempt_at)
+               FROM notifications ORDER BY created_at, channel",
+        )
+        .fetch_all(&self.database.pool)
+        .await
+        .unwrap()
+    }
+
+    #[track_caller]
+    pub fn eventually_rows(&self, status: &str, count: i64) -> impl Future<Output = ()> {
+        let same = async move || {
+            let (rows, all) = (self.rows(status).await, self.every_row().await);
+            if rows == count { Ok(()) } else { Err(format!("{rows} of {count} {status}: {all:#?}")) }
+        };
+        eventually(PATIENCE, same)
     }
 }
 
