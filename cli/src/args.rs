@@ -384,6 +384,22 @@ pub struct BenchGenerateArgs {
     /// How many orders.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub orders: u64,
+    /// Fill the stores of all services, and the topics, instead of the order service's store alone: a shop of thirty
+    /// days, at rest. Its databases must be empty.
+    #[arg(long)]
+    pub all: bool,
+    /// With --all: what customers do follows from it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// With --all: chain the events by their hashes, as HASH_CHAIN does.
+    #[arg(long)]
+    pub hash_chain: bool,
+    /// With --all: partitions of each topic.
+    #[arg(long, value_name = "N", env = "KAFKA_PARTITIONS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub partitions: u16,
+    /// With --all: what wraps the keys of personal data.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
     /// Where PostgreSQL is.
     #[command(flatten)]
     pub database: DatabaseArgs,

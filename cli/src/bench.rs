@@ -2,6 +2,7 @@
 //! both.
 
 mod counter;
+mod history;
 pub mod http;
 pub mod orders;
 mod processes;

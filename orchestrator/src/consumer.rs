@@ -22,7 +22,7 @@ pub const FOLLOWS: Follows = Follows {
 };
 
 /// Feeds the order fulfilment saga.
-pub(crate) struct Sagas;
+pub struct Sagas;
 
 impl Handler for Sagas {
     type Aggregate = OrderFulfilment;

@@ -20,7 +20,7 @@ mod read_model;
 mod rest;
 pub mod saga;
 
-pub use consumer::FOLLOWS;
+pub use consumer::{FOLLOWS, Sagas};
 pub use publish::Publisher;
 pub use read_model::SagaList;
 

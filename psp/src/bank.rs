@@ -165,13 +165,26 @@ impl Bank {
     }
 
     fn decide(&self, charge: &Charge) -> Outcome {
-        match charge.payment_method.as_str() {
-            "tok_declined" => refused(CARD_DECLINED),
-            "tok_insufficient_funds" => refused(INSUFFICIENT_FUNDS),
-            _ if self.behaviour.declines(&charge.key) => refused(CARD_DECLINED),
-            _ => done(&charge.key),
+        match declined(&charge.payment_method) {
+            Some(reason) => refused(reason),
+            None if self.behaviour.declines(&charge.key) => refused(CARD_DECLINED),
+            None => done(&charge.key),
         }
     }
+}
+
+/// Why a charge to this token is declined, if it always is.
+pub fn declined(payment_method: &str) -> Option<&'static str> {
+    match payment_method {
+        "tok_declined" => Some(CARD_DECLINED),
+        "tok_insufficient_funds" => Some(INSUFFICIENT_FUNDS),
+        _ => None,
+    }
+}
+
+/// The number of the transaction under this key: the same at each try.
+pub fn transaction_of(key: &str) -> String {
+    format!("TXN-{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()).simple())
 }
 
 /// How a request ended.
@@ -194,8 +207,6 @@ fn refused(reason: &str) -> Outcome {
     Outcome::Refused { reason: reason.to_owned() }
 }
 
-/// The number is made from the key: the same at each try.
 fn done(key: &str) -> Outcome {
-    let number = Uuid::new_v5(&Uuid::NAMESPACE_OID, key.as_bytes()).simple();
-    Outcome::Done { transaction_id: format!("TXN-{number}") }
+    Outcome::Done { transaction_id: transaction_of(key) }
 }

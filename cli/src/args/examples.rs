@@ -70,11 +70,13 @@ Examples:
 pub(super) const BENCH_GENERATE: &str = "\
 Examples:
   sagashop bench generate --orders 100000
-  sagashop bench generate --orders 1000000 --data-dir ./trying";
+  sagashop bench generate --orders 1000000 --data-dir ./trying
+  sagashop bench generate --all --orders 1000000 --data-dir ./a-shop";
 
 pub(super) const OPENAPI: &str = "\
 Examples:
   sagashop openapi order > order.json
+  sagashop openapi psp > provider.json
   sagashop openapi --all docs/api";
 
 pub(super) const METRICS: &str = "\

@@ -18,6 +18,7 @@ mod folder;
 mod forged;
 mod forgotten;
 mod gateway;
+mod generated;
 mod http;
 mod input;
 mod issuer;

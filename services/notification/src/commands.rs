@@ -49,6 +49,17 @@ impl Queued {
     }
 }
 
+/// Where the result of an attempt comes from: it goes on with the story of the message that it tells of.
+pub fn attempted(correlation_id: Uuid, message_id: Uuid, clock: &dyn Clock) -> Origin {
+    Origin {
+        correlation_id,
+        causation_id: message_id,
+        command_id: clock.new_id(),
+        actor: "service:notification".to_owned(),
+        traceparent: None,
+    }
+}
+
 /// Records what came of attempts.
 #[derive(Clone)]
 pub(crate) struct Results {
@@ -88,11 +99,8 @@ impl Results {
         let Queued { id, letter, status, attempts, failed_attempts, sequence, story, .. } = queued;
         let state = Notification::Known(Known { letter, status, attempts, failed_attempts });
         let origin = Origin {
-            correlation_id: story.correlation_id,
-            causation_id: story.message_id,
-            command_id: self.clock().new_id(),
-            actor: "service:notification".to_owned(),
             traceparent: story.traceparent,
+            ..attempted(story.correlation_id, story.message_id, self.clock())
         };
         let stream = id.to_string();
         loop {

@@ -26,12 +26,19 @@ pub const FOLLOWS: Follows = Follows {
 };
 
 /// Queues notifications, and hands them to the workers once they are committed.
-pub(crate) struct Customers {
+pub struct Customers {
     channels: Vec<(Channel, mpsc::Sender<Fresh>)>,
     subscribers: Option<Subscribers>,
 }
 
 impl Customers {
+    /// For the log alone, and without a worker: for whoever records by himself what was sent.
+    pub fn of_the_log() -> Self {
+        // Nobody takes from it.
+        let (worker, _) = mpsc::channel(1);
+        Self { channels: vec![(Channel::Log, worker)], subscribers: None }
+    }
+
     /// For these channels and their workers, and the webhooks.
     pub(crate) fn new(channels: Vec<(Channel, mpsc::Sender<Fresh>)>, subscribers: Option<Subscribers>) -> Self {
         Self { channels, subscribers }

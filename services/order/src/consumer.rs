@@ -19,7 +19,7 @@ pub const FOLLOWS: Follows = Follows {
 };
 
 /// Handles the topic `order_commands`.
-pub(crate) struct FulfilmentCommands;
+pub struct FulfilmentCommands;
 
 impl Handler for FulfilmentCommands {
     type Aggregate = Order;

@@ -37,7 +37,7 @@ mod waiters;
 mod watch;
 
 pub use config::Config;
-pub use consumer::FOLLOWS;
+pub use consumer::{FOLLOWS, FulfilmentCommands};
 pub use projection::projection;
 pub use publish::OrderMessages as Publisher;
 pub use read_model::OrderList;
@@ -47,7 +47,6 @@ pub use timeline::in_words;
 use addresses::Addresses;
 use catalogue::Catalogue;
 use commands::Orders;
-use consumer::FulfilmentCommands;
 use ended::Ended;
 use projection::{OrderRows, Progress};
 use publish::OrderMessages;

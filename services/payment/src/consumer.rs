@@ -59,7 +59,10 @@ impl Handler for PaymentCommands {
 }
 
 /// What the message asks of which payment.
-fn command(message: &Message, at: DateTime<Utc>) -> Result<(PaymentId, Command), message::Error> {
+///
+/// # Errors
+/// It asks nothing of payments, or what it asks cannot be meant.
+pub fn command(message: &Message, at: DateTime<Utc>) -> Result<(PaymentId, Command), message::Error> {
     let (order_id, command) = match message.message_type.as_str() {
         ChargePayment::TYPE => {
             let data: ChargePayment = message.data()?;

@@ -9,9 +9,11 @@ use crate::provider::{ChargeRequest, RefundRequest};
 
 /// A request to the provider that was committed and has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Job {
-    pub(crate) payment_id: PaymentId,
-    pub(crate) ask: Ask,
+pub struct Job {
+    /// Whose.
+    pub payment_id: PaymentId,
+    /// What is asked.
+    pub ask: Ask,
     /// It may have been sent before: the provider is asked by key first.
     pub(crate) maybe_sent: bool,
     /// Where it goes on from.
@@ -22,14 +24,16 @@ pub(crate) struct Job {
 
 /// The request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub enum Ask {
+    /// Take the money.
     Charge(ChargeRequest),
+    /// Give it back.
     Refund(RefundRequest),
 }
 
 impl Job {
     /// What the payment waits for, if it waits.
-    pub(crate) fn outstanding(payment_id: PaymentId, payment: &Payment, maybe_sent: bool) -> Option<Self> {
+    pub fn outstanding(payment_id: PaymentId, payment: &Payment, maybe_sent: bool) -> Option<Self> {
         let Payment::Asked { charge, stage } = payment else { return None };
         let ask = match stage {
             Stage::InFlight { .. } => Ask::Charge(ChargeRequest {
@@ -54,7 +58,7 @@ impl Job {
     }
 
     /// What these events, just recorded, newly ask of the provider; `payment` is the state after them.
-    pub(crate) fn newly_asked(payment_id: PaymentId, payment: &Payment, events: &[Event]) -> Option<Self> {
+    pub fn newly_asked(payment_id: PaymentId, payment: &Payment, events: &[Event]) -> Option<Self> {
         let asks = |event: &Event| matches!(event, Event::ChargeRequested { .. } | Event::RefundRequested { .. });
         if events.iter().any(asks) { Self::outstanding(payment_id, payment, false) } else { None }
     }
@@ -71,7 +75,7 @@ impl Job {
     }
 
     /// The idempotency key.
-    pub(crate) fn key(&self) -> &str {
+    pub fn key(&self) -> &str {
         match &self.ask {
             Ask::Charge(request) => &request.key,
             Ask::Refund(request) => &request.key,

@@ -34,9 +34,11 @@ mod sweep;
 mod worker;
 
 pub use config::{Choice, Config};
-pub use consumer::FOLLOWS;
+pub use consumer::{FOLLOWS, command};
+pub use job::{Ask, Job};
 pub use publish::Publisher;
 pub use read_model::PaymentList;
+pub use recorder::answered;
 
 use provider::{HttpProvider, Notice, Provider, SimulatedProvider};
 

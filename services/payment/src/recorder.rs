@@ -8,7 +8,7 @@ use std::time::Duration;
 use cqrs_es::{Aggregate, DomainEvent};
 use domain::payment::{self, Command, Event, Payment};
 use event_store::clock::Clock;
-use event_store::{Append, EventStore, NewEvent, PgStore, RecordedEvent, StreamId};
+use event_store::{Append, EventStore, Metadata, NewEvent, PgStore, RecordedEvent, StreamId};
 use futures::future::join_all;
 use kernel::{Decide, Idempotent, PaymentId};
 use runtime::{Grouped, Origin};
@@ -138,13 +138,16 @@ impl Stored {
 impl Stored {
     fn fold(events: Vec<RecordedEvent>) -> Result<Self, event_store::Error> {
         let mut stored = Self::default();
-        for event in events {
-            let decoded = event.decode::<Payment>()?;
-            stored.sequence = event.sequence;
-            if matches!(decoded, Event::ChargeRequested { .. } | Event::RefundRequested { .. }) {
-                stored.asked = Some(event);
+        for recorded in events {
+            let (means, mut asks) = (recorded.decode_all::<Payment>()?, false);
+            stored.sequence = recorded.sequence;
+            for event in means {
+                asks |= matches!(event, Event::ChargeRequested { .. } | Event::RefundRequested { .. });
+                stored.payment.apply(event);
             }
-            stored.payment.apply(decoded);
+            if asks {
+                stored.asked = Some(recorded);
+            }
         }
         Ok(stored)
     }
@@ -163,16 +166,20 @@ fn stream(id: PaymentId) -> StreamId {
     StreamId::of::<Payment>(id.to_string())
 }
 
-/// The answer goes on with the story of the request.
+/// Where the answer to what this event asks comes from: it goes on with the story of the request.
+pub fn answered(asked: &Metadata) -> Origin {
+    Origin {
+        correlation_id: asked.correlation_id,
+        causation_id: asked.event_id,
+        command_id: Uuid::new_v5(&asked.event_id, b"answer"),
+        actor: ACTOR.to_owned(),
+        traceparent: asked.traceparent.clone(),
+    }
+}
+
 fn origin(asked: Option<&RecordedEvent>, clock: &dyn Clock) -> Origin {
-    match asked.map(|event| &event.metadata) {
-        Some(asked) => Origin {
-            correlation_id: asked.correlation_id,
-            causation_id: asked.event_id,
-            command_id: Uuid::new_v5(&asked.event_id, b"answer"),
-            actor: ACTOR.to_owned(),
-            traceparent: asked.traceparent.clone(),
-        },
+    match asked {
+        Some(asked) => answered(&asked.metadata),
         None => Origin::request(clock.new_id(), clock.new_id(), ACTOR),
     }
 }

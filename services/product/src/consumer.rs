@@ -17,7 +17,7 @@ pub const FOLLOWS: Follows = Follows {
 
 /// Commands to stock. Their ids are remembered: stock forgets what an order once had, so by its own
 /// state it could not tell a repeated command from a new one.
-pub(crate) struct StockCommands;
+pub struct StockCommands;
 
 impl Handler for StockCommands {
     type Aggregate = Stock;

@@ -25,7 +25,7 @@ mod service;
 mod transfer;
 
 pub use config::Config;
-pub use consumer::FOLLOWS;
+pub use consumer::{FOLLOWS, StockCommands};
 pub use publish::Publisher;
 pub use read_model::Catalogue;
 pub use rest::openapi;

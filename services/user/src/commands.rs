@@ -21,7 +21,7 @@ mod addresses;
 mod admin;
 pub(crate) mod claims;
 mod profile;
-mod registering;
+pub(crate) mod registering;
 mod sessions;
 
 pub(crate) use addresses::Entry;

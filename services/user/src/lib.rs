@@ -13,6 +13,7 @@ mod answers;
 mod attempts;
 mod commands;
 mod config;
+mod enrolment;
 mod grpc;
 mod keys;
 pub mod measures;
@@ -27,6 +28,7 @@ mod rest;
 mod vault;
 
 pub use config::{Bootstrap, Config};
+pub use enrolment::{Enrolled, Enrolment};
 pub use offline::create_account;
 pub use publish::Publisher;
 pub use read_model::UserList;

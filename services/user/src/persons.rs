@@ -56,15 +56,14 @@ impl Persons {
 
     /// A key for a new person.
     pub(crate) async fn create(&self, user_id: UserId) -> Result<PersonKey, Error> {
-        let key = vault::random().map_err(Error::Damaged)?;
-        let wrapped = self.vault.wrap(&owner(user_id), &key).map_err(Error::Damaged)?;
+        let (key, wrapped) = PersonKey::new(&self.vault, user_id)?;
         sqlx::query("INSERT INTO person_keys (user_id, wrapped_key, master_id) VALUES ($1, $2, $3)")
             .bind(user_id.0)
             .bind(wrapped)
             .bind(self.vault.id())
             .execute(&self.pool)
             .await?;
-        Ok(PersonKey { user_id, cipher: Cipher::new(&key) })
+        Ok(key)
     }
 
     /// A person's key, if there is any (more).
@@ -96,6 +95,13 @@ impl Persons {
 }
 
 impl PersonKey {
+    /// A new one, and how it is kept.
+    pub(crate) fn new(vault: &Vault, user_id: UserId) -> Result<(Self, Vec<u8>), Error> {
+        let key = vault::random().map_err(Error::Damaged)?;
+        let wrapped = vault.wrap(&owner(user_id), &key).map_err(Error::Damaged)?;
+        Ok((Self { user_id, cipher: Cipher::new(&key) }, wrapped))
+    }
+
     /// Whose it is.
     pub(crate) fn user_id(&self) -> UserId {
         self.user_id

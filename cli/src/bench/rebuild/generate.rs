@@ -1,6 +1,7 @@
 //! `sagashop bench generate`: a store full of orders, as the order service would have recorded them.
 
 use crate::args::{BenchGenerateArgs, GlobalArgs};
+use crate::bench::history;
 use crate::exit::{Code, Failure};
 use crate::output::{self, Row};
 use crate::ports::Role;
@@ -62,6 +63,12 @@ impl Row for Written {
 /// The order service runs, or its store refuses.
 pub async fn generate(global: &GlobalArgs, args: &BenchGenerateArgs) -> anyhow::Result<Code> {
     let server = Server::open(&args.database.options(global)?).await?;
+    if args.all {
+        let written = history::write(global, &server, args, clock::system().now()).await;
+        server.stop().await?;
+        output::one(global.output, &written?)?;
+        return Ok(Code::Done);
+    }
     let written = write(&server, args).await;
     server.stop().await?;
     output::one(global.output, &written?)?;
@@ -86,15 +93,7 @@ async fn write(server: &Server, args: &BenchGenerateArgs) -> anyhow::Result<Writ
     let written = fill(&pool, Amount::Orders(args.orders), clock::system(), |orders| progress.at(orders)).await;
     progress.finish();
     // What is done and over is nobody's business outside.
-    sqlx::query(
-        "INSERT INTO checkpoints (follower, transaction_id, position)
-         SELECT $1, transaction_id, position FROM events ORDER BY transaction_id DESC, position DESC LIMIT 1
-         ON CONFLICT (follower) DO UPDATE
-            SET transaction_id = EXCLUDED.transaction_id, position = EXCLUDED.position, updated_at = clock_timestamp()",
-    )
-    .bind(relay::FOLLOWER)
-    .execute(&pool)
-    .await?;
+    history::published(&mut *pool.acquire().await?).await?;
     pool.close().await;
     written
 }

@@ -160,7 +160,7 @@ fn stored(row: &PgRow) -> Result<Stored, sqlx::Error> {
 
 /// Each name and each value behind its length (u32, little-endian). Neither text nor JSON can hold
 /// every header: values are any bytes, and names may contain U+0000.
-fn encode(headers: &BTreeMap<String, Bytes>) -> Vec<u8> {
+pub(crate) fn encode(headers: &BTreeMap<String, Bytes>) -> Vec<u8> {
     let mut out = Vec::with_capacity(headers.iter().map(|(name, value)| name.len() + value.len() + 8).sum());
     for part in headers.iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
         out.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());

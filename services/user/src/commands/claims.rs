@@ -44,7 +44,7 @@ pub fn understood(event: &Value) -> serde_json::Result<Value> {
 }
 
 /// An address and who holds it.
-pub(super) struct Claim {
+pub(crate) struct Claim {
     pub(super) holder: Option<UserId>,
     stream: StreamId,
     sequence: u64,
@@ -75,8 +75,14 @@ impl Claim {
         load(store, vault.email_id(email)).await
     }
 
+    /// That nobody has had the address so far.
+    pub(crate) fn first(vault: &Vault, email: &EmailAddress) -> Self {
+        let stream = StreamId { aggregate_type: TYPE, aggregate_id: vault.email_id(email).to_string() };
+        Self { holder: None, stream, sequence: 0 }
+    }
+
     /// The append by which the user gets the address.
-    pub(super) fn claimed_by(self, user_id: UserId, origin: &Origin, clock: &dyn event_store::clock::Clock) -> Append {
+    pub(crate) fn claimed_by(self, user_id: UserId, origin: &Origin, clock: &dyn event_store::clock::Clock) -> Append {
         self.append("email_claimed", &Event::EmailClaimed { user_id }, origin, clock)
     }
 
@@ -96,7 +102,7 @@ impl Claim {
 
 /// # Panics
 /// If the event cannot be written as JSON: they are plain structures that can.
-pub(super) fn new_event(
+pub(crate) fn new_event(
     name: &str,
     version: &str,
     event: &impl Serialize,

@@ -2,6 +2,7 @@
 
 use cqrs_es::DomainEvent;
 use domain::user::{self, Account, Command, EmailAddress, Event, PersonName, Role, User};
+use event_store::clock::Clock;
 use event_store::{Append, EventStore, StreamId, UnitOfWork};
 use kernel::{Decide, Idempotent, UserId};
 use runtime::Origin;
@@ -106,10 +107,7 @@ impl Users {
     }
 
     fn append(&self, user_id: UserId, expected: u64, events: &[Event], origin: &Origin) -> Append {
-        let clock = self.commands.clock();
-        let new = |event: &Event| claims::new_event(&event.event_type(), &event.event_version(), event, origin, clock);
-        let stream = StreamId::of::<User>(user_id.to_string());
-        Append { stream, expected, events: events.iter().map(new).collect() }
+        append(user_id, expected, events, origin, self.commands.clock())
     }
 
     /// Makes the account unless its address has one.
@@ -120,6 +118,13 @@ impl Users {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The append of a user's events.
+pub(crate) fn append(user_id: UserId, expected: u64, events: &[Event], origin: &Origin, clock: &dyn Clock) -> Append {
+    let new = |event: &Event| claims::new_event(&event.event_type(), &event.event_version(), event, origin, clock);
+    let stream = StreamId::of::<User>(user_id.to_string());
+    Append { stream, expected, events: events.iter().map(new).collect() }
 }
 
 impl Bootstrap {
