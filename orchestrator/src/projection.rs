@@ -43,7 +43,7 @@ impl Sagas {
             let stream = (StreamId::of::<OrderFulfilment>(id), 0);
             let events = self.store.load(&[stream]).await?.pop().unwrap_or_default();
             for event in events.iter().take_while(|event| event.sequence < sequence) {
-                saga.apply(event.decode::<OrderFulfilment>()?);
+                event.decode_all::<OrderFulfilment>()?.for_each(|event| saga.apply(event));
             }
         }
         Ok(saga)
@@ -73,7 +73,7 @@ impl Projection for Sagas {
         for event in events {
             let id = event.aggregate_id.as_str();
             let mut saga = self.before(&mut states, id, event.sequence).await?;
-            saga.apply(event.decode::<OrderFulfilment>()?);
+            event.decode_all::<OrderFulfilment>()?.for_each(|event| saga.apply(event));
             if let Some(row) = Row::of(&saga, event) {
                 rows.insert(id, row);
             }

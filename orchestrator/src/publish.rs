@@ -21,31 +21,33 @@ impl Publish for Publisher {
             sequence: event.sequence,
             error: "the stream's id is no order id".to_owned(),
         })?;
-        Ok(match event.decode::<OrderFulfilment>()? {
-            Event::CommandIssued { command_id, command, .. } => vec![outgoing(order_id, command).with_id(command_id)],
-            Event::SagaStarted { .. } => vec![message(&SagaStarted { order_id, event_type: EventType::default() })],
-            Event::SagaCompleted { .. } => {
-                vec![message(&SagaCompleted { order_id, event_type: EventType::default() })]
-            }
-            Event::SagaCancelled { reason, .. } => {
-                vec![message(&SagaCancelled { order_id, reason, event_type: EventType::default() })]
-            }
-            Event::SagaStuck { step, reason, .. } => {
-                vec![message(&SagaStuck { order_id, step: step.to_string(), reason, event_type: EventType::default() })]
-            }
-            Event::StepSucceeded { .. }
-            | Event::StepFailed { .. }
-            | Event::StepTimedOut { .. }
-            | Event::CompensationStarted { .. }
-            | Event::OperatorRetried { .. }
-            | Event::OperatorSkipped { .. }
-            | Event::OperatorCancelled { .. }
-            | Event::OperatorPaused { .. }
-            | Event::InputKept { .. }
-            | Event::OperatorResumed { .. }
-            | Event::OperatorRestarted { .. } => Vec::new(),
-        })
+        Ok(event.decode_all::<OrderFulfilment>()?.filter_map(|event| told(order_id, event)).collect())
     }
+}
+
+fn told(order_id: OrderId, event: Event) -> Option<Outgoing> {
+    Some(match event {
+        Event::CommandIssued { command_id, command, .. } => outgoing(order_id, command).with_id(command_id),
+        Event::SagaStarted { .. } => message(&SagaStarted { order_id, event_type: EventType::default() }),
+        Event::SagaCompleted { .. } => message(&SagaCompleted { order_id, event_type: EventType::default() }),
+        Event::SagaCancelled { reason, .. } => {
+            message(&SagaCancelled { order_id, reason, event_type: EventType::default() })
+        }
+        Event::SagaStuck { step, reason, .. } => {
+            message(&SagaStuck { order_id, step: step.to_string(), reason, event_type: EventType::default() })
+        }
+        Event::StepSucceeded { .. }
+        | Event::StepFailed { .. }
+        | Event::StepTimedOut { .. }
+        | Event::CompensationStarted { .. }
+        | Event::OperatorRetried { .. }
+        | Event::OperatorSkipped { .. }
+        | Event::OperatorCancelled { .. }
+        | Event::OperatorPaused { .. }
+        | Event::InputKept { .. }
+        | Event::OperatorResumed { .. }
+        | Event::OperatorRestarted { .. } => return None,
+    })
 }
 
 fn outgoing(order_id: OrderId, command: Command) -> Outgoing {

@@ -30,6 +30,12 @@ async fn newer(store: &Store, topics: &Topics) -> Result<Vec<String>, sqlx::Erro
     for (follower, aggregate, event_type, version) in ahead(store).await? {
         // What it has no kind for is its service's own affair: operations, claims.
         let Some(kind) = Kind::named(&aggregate) else { continue };
+        let is_known = kind.event_types().any(|known| known == event_type)
+            || kind.upcasters().iter().any(|upcaster| upcaster.event_type() == event_type);
+        if !is_known {
+            found.push(format!("{follower} stands before {aggregate}/{event_type}, a type that is not known"));
+            continue;
+        }
         let known = upcast::current(kind.upcasters(), &event_type);
         if version.parse::<u32>().is_ok_and(|version| version > known) {
             found.push(format!(
@@ -64,7 +70,6 @@ async fn ahead(store: &Store) -> Result<Vec<(String, String, String, String)>, s
                 SELECT aggregate_type, event_type, event_version FROM events
                  WHERE (transaction_id, position) > (c.transaction_id, c.position)
                  ORDER BY transaction_id, position LIMIT $1) AS e
-          WHERE e.event_version <> '1'
           ORDER BY 1, 2, 3, 4",
     )
     .bind(AHEAD)

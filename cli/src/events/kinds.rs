@@ -10,13 +10,10 @@ use domain::stock::Stock;
 use domain::user::User;
 use domain::user::session::Session;
 use event_store::{RecordedEvent, Stored};
-use kernel::Decide;
 use kernel::upcast::Upcaster;
+use kernel::{Decide, names};
 use orchestrator::saga::order_fulfilment::OrderFulfilment;
 use schemars::{JsonSchema, Schema};
-use serde::Deserialize;
-use serde::de::value::Error;
-use serde::de::{Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
 /// A kind of aggregates.
@@ -81,7 +78,7 @@ impl Kind {
         Self {
             role,
             name: A::TYPE,
-            variants: variants::<A::Event>,
+            variants: names::variants::<A::Event>,
             fold: || Box::new(Folding(A::default())),
             schema: || schemars::schema_for!(A::Event),
             upcasters: A::UPCASTERS,
@@ -106,7 +103,7 @@ impl Kind {
 
     /// The types of its events, each with the tag that it has in JSON.
     pub(crate) fn tags(&self) -> impl Iterator<Item = (String, &'static str)> {
-        (self.variants)().iter().map(|variant| (snake_case(variant), *variant))
+        (self.variants)().iter().map(|variant| (names::event_type(variant), *variant))
     }
 
     /// The JSON Schema of its events, as one of several.
@@ -133,52 +130,6 @@ fn read<A: Decide>(stored: &Stored<'_>) -> Result<Vec<Written>, event_store::Err
         payload: serde_json::to_value(&event).unwrap_or_default(),
     };
     Ok(stored.decode_all::<A>()?.map(written).collect())
-}
-
-/// The names of an enum's variants, as they are in JSON. A type that is no enum has none.
-fn variants<E: for<'de> Deserialize<'de>>() -> &'static [&'static str] {
-    let mut found: &'static [&'static str] = &[];
-    // Always an error: the reader looks at the names and gives nothing.
-    let _ = E::deserialize(Variants(&mut found));
-    found
-}
-
-/// A reader that is told the names of an enum's variants.
-struct Variants<'a>(&'a mut &'static [&'static str]);
-
-impl<'de> Deserializer<'de> for Variants<'_> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Error> {
-        Err(Error::custom("no enum"))
-    }
-
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        variants: &'static [&'static str],
-        _visitor: V,
-    ) -> Result<V::Value, Error> {
-        *self.0 = variants;
-        Err(Error::custom("only the names were wanted"))
-    }
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct identifier ignored_any
-    }
-}
-
-/// `SagaStarted` and `saga_started` are both `saga_started`.
-fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
 }
 
 #[cfg(test)]

@@ -77,9 +77,11 @@ fn by_its_own<A: Decide>(command: Asked<'_, A>) -> Replayed<'_, A> {
 }
 
 fn saga(events: &[RecordedEvent], definition: Option<u32>) -> Outcome {
-    let begun = events.first().and_then(|event| match event.decode::<OrderFulfilment>() {
-        Ok(SagaEvent::SagaStarted { definition_version, .. }) => Some(definition_version),
-        _ => None,
+    let begun = events.first().and_then(|event| event.decode_all::<OrderFulfilment>().ok()).and_then(|mut events| {
+        events.find_map(|event| match event {
+            SagaEvent::SagaStarted { definition_version, .. } => Some(definition_version),
+            _ => None,
+        })
     });
     let Some(version) = definition.or(begun) else { return by_its_own(&asked::saga).stream(events) };
     let replayed = Replayed {

@@ -7,6 +7,7 @@ use domain::payment::{self, Payment};
 use domain::product::{self, Product};
 use domain::stock::{self, Stock};
 use event_store::{Error, RecordedEvent};
+use kernel::Decide;
 use orchestrator::saga::order_fulfilment::OrderFulfilment;
 
 /// What an event says. Of a kind that says nothing of orders, its name.
@@ -15,15 +16,21 @@ pub(super) fn of(event: &RecordedEvent) -> String {
 }
 
 fn in_words(event: &RecordedEvent) -> Result<String, Error> {
-    Ok(match event.aggregate_type.as_str() {
-        Order::TYPE => lower(&order_service::in_words(&event.decode::<Order>()?).1),
-        OrderFulfilment::TYPE => orchestrator::inspect::in_words(&event.decode::<OrderFulfilment>()?),
-        Stock::TYPE => of_stock(&event.decode::<Stock>()?, &event.aggregate_id),
-        Payment::TYPE => of_payment(&event.decode::<Payment>()?),
-        Notification::TYPE => of_notification(&event.decode::<Notification>()?),
-        Product::TYPE => of_product(&event.decode::<Product>()?),
-        _ => named(event),
-    })
+    match event.aggregate_type.as_str() {
+        Order::TYPE => all::<Order>(event, |event| lower(&order_service::in_words(event).1)),
+        OrderFulfilment::TYPE => all::<OrderFulfilment>(event, orchestrator::inspect::in_words),
+        Stock::TYPE => all::<Stock>(event, |stock| of_stock(stock, &event.aggregate_id)),
+        Payment::TYPE => all::<Payment>(event, of_payment),
+        Notification::TYPE => all::<Notification>(event, of_notification),
+        Product::TYPE => all::<Product>(event, of_product),
+        _ => Ok(named(event)),
+    }
+}
+
+/// What was recorded as one may be several events today, or none.
+fn all<A: Decide>(recorded: &RecordedEvent, words: impl Fn(&A::Event) -> String) -> Result<String, Error> {
+    let told: Vec<String> = recorded.decode_all::<A>()?.map(|event| words(&event)).collect();
+    Ok(if told.is_empty() { format!("{}, which means nothing today", named(recorded)) } else { told.join("; ") })
 }
 
 /// `user_registered`: user registered.

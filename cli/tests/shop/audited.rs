@@ -289,7 +289,7 @@ async fn snapshot(scratch: &Scratch, product: &str) {
     let pool = PgPool::connect_with(scratch.server.options(Role::Product.database())).await.expect("connected");
     let events = event_store::load(&pool, &[(StreamId::of::<Stock>(product), 0)]).await.expect("read").remove(0);
     let last = i64::try_from(events.len()).expect("small");
-    let stock: Stock = kernel::fold(events.iter().map(|event| event.decode::<Stock>().expect("readable")));
+    let stock: Stock = kernel::fold(events.iter().flat_map(|event| event.decode_all::<Stock>().expect("readable")));
     sqlx::query(
         "INSERT INTO snapshots (aggregate_type, aggregate_id, last_sequence, payload) VALUES ($1, $2, $3, $4::json)",
     )

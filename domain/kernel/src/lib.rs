@@ -6,6 +6,7 @@ mod decide;
 mod ids;
 mod live;
 mod money;
+pub mod names;
 mod quantity;
 pub mod upcast;
 

@@ -128,7 +128,7 @@ async fn with_steps(pool: &PgPool, rows: Vec<Saga>) -> anyhow::Result<Vec<Found>
     for (row, events) in rows.iter().filter(is_open).zip(event_store::load(pool, &streams).await?) {
         let mut saga = OrderFulfilment::default();
         for event in events {
-            saga.apply(event.decode::<OrderFulfilment>()?);
+            event.decode_all::<OrderFulfilment>()?.for_each(|event| saga.apply(event));
         }
         open.insert(row.order_id, of(&saga));
     }

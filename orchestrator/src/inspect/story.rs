@@ -118,7 +118,7 @@ async fn events(pool: &PgPool, order_id: Uuid) -> Result<Vec<RecordedEvent>, eve
 fn fold(events: &[RecordedEvent]) -> Result<OrderFulfilment, event_store::Error> {
     let mut saga = OrderFulfilment::default();
     for event in events {
-        saga.apply(event.decode::<OrderFulfilment>()?);
+        event.decode_all::<OrderFulfilment>()?.for_each(|event| saga.apply(event));
     }
     Ok(saga)
 }
@@ -126,11 +126,15 @@ fn fold(events: &[RecordedEvent]) -> Result<OrderFulfilment, event_store::Error>
 fn steps(saga: &OrderFulfilment, events: &[RecordedEvent]) -> Result<Vec<Asked>, event_store::Error> {
     let definition = Definition::of_version(saga.definition_version());
     let mut answers = Vec::new();
-    for event in events {
-        match event.decode::<OrderFulfilment>()? {
-            Event::StepSucceeded { at, step, direction, reference } => answers.push((step, direction, at, reference)),
-            Event::StepFailed { at, step, direction, .. } => answers.push((step, direction, at, None)),
-            _ => {}
+    for recorded in events {
+        for event in recorded.decode_all::<OrderFulfilment>()? {
+            match event {
+                Event::StepSucceeded { at, step, direction, reference } => {
+                    answers.push((step, direction, at, reference));
+                }
+                Event::StepFailed { at, step, direction, .. } => answers.push((step, direction, at, None)),
+                _ => {}
+            }
         }
     }
     let asked = |step: &Step| {
@@ -159,15 +163,14 @@ fn steps(saga: &OrderFulfilment, events: &[RecordedEvent]) -> Result<Vec<Asked>,
 fn moments(events: &[RecordedEvent]) -> Result<Vec<Moment>, event_store::Error> {
     let mut saga = OrderFulfilment::default();
     let mut turn = None;
-    let moment = |recorded: &RecordedEvent| {
-        let event: Event = recorded.decode::<OrderFulfilment>()?;
+    let mut moment = |recorded: &RecordedEvent, event: Event| {
         saga.apply(event.clone());
         // What is decided together is recorded under one command.
         let begins = turn.replace(recorded.metadata.command_id) != Some(recorded.metadata.command_id);
-        Ok(Moment {
+        Moment {
             sequence: recorded.sequence,
             at: recorded.recorded_at,
-            event: recorded.event_type.clone(),
+            event: event.event_type().to_owned(),
             input: input(&event, begins).map(Trigger::as_str),
             output: match &event {
                 Event::CommandIssued { command, attempt, .. } => Some((command.as_str(), *attempt)),
@@ -182,9 +185,13 @@ fn moments(events: &[RecordedEvent]) -> Result<Vec<Moment>, event_store::Error> 
                 .as_deref()
                 .and_then(telemetry::SpanRef::parse)
                 .map(|at| at.trace_id()),
-        })
+        }
     };
-    events.iter().map(moment).collect()
+    let mut moments = Vec::with_capacity(events.len());
+    for recorded in events {
+        moments.extend(recorded.decode_all::<OrderFulfilment>()?.map(|event| moment(recorded, event)));
+    }
+    Ok(moments)
 }
 
 /// What an event follows from; `begins` says that it is the first of those that follow from it.

@@ -1,8 +1,8 @@
 //! Rows of the event table as events of today.
 
 use chrono::{DateTime, Utc};
-use kernel::Decide;
 use kernel::upcast::{self, Context, Form, UpcastError};
+use kernel::{Decide, names};
 
 use crate::Error;
 
@@ -25,7 +25,7 @@ pub struct Stored<'a> {
     pub recorded_at: DateTime<Utc>,
 }
 
-/// The events that a row means.
+/// The events that a row means, in their order. They all stand at the row's sequence.
 #[derive(Debug)]
 pub struct Decoded<E>(Means<E>);
 
@@ -33,14 +33,6 @@ pub struct Decoded<E>(Means<E>);
 enum Means<E> {
     One(Option<E>),
     Several(std::vec::IntoIter<E>),
-}
-
-impl<E> Decoded<E> {
-    /// The event, if it is one.
-    fn one(mut self) -> Option<E> {
-        let event = self.next()?;
-        self.next().is_none().then_some(event)
-    }
 }
 
 impl<E> Iterator for Decoded<E> {
@@ -52,7 +44,17 @@ impl<E> Iterator for Decoded<E> {
             Means::Several(events) => events.next(),
         }
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = match &self.0 {
+            Means::One(event) => event.iter().len(),
+            Means::Several(events) => events.len(),
+        };
+        (left, Some(left))
+    }
 }
+
+impl<E> ExactSizeIterator for Decoded<E> {}
 
 /// Whether events of this type and version are written in this form today, so that they need only be parsed.
 pub fn is_current<A: Decide>(event_type: &str, event_version: &str) -> bool {
@@ -70,20 +72,12 @@ impl Stored<'_> {
     /// It cannot be read, or a newer program wrote it.
     pub fn decode_all<A: Decide>(&self) -> Result<Decoded<A::Event>, Error> {
         if is_current::<A>(self.event_type, self.event_version) {
-            let event = serde_json::from_str(self.payload).map_err(|error| self.undecodable(&error))?;
+            let event = serde_json::from_str(self.payload).map_err(|error| self.unread::<A>(&error))?;
             return Ok(Decoded(Means::One(Some(event))));
         }
         let payloads = self.upcast(A::UPCASTERS)?;
         let events: Result<Vec<A::Event>, _> = payloads.into_iter().map(serde_json::from_value).collect();
         Ok(Decoded(Means::Several(events.map_err(|error| self.undecodable(&error))?.into_iter())))
-    }
-
-    /// The one event of aggregate `A` that it means, for whoever has no use for several.
-    ///
-    /// # Errors
-    /// It cannot be read, a newer program wrote it, or it means several events, or none.
-    pub fn decode<A: Decide>(&self) -> Result<A::Event, Error> {
-        self.decode_all::<A>()?.one().ok_or_else(|| self.undecodable(&"it is not one event today"))
     }
 
     fn upcast(&self, upcasters: &[upcast::Upcaster]) -> Result<Vec<serde_json::Value>, Error> {
@@ -93,12 +87,23 @@ impl Stored<'_> {
         let payload = serde_json::from_str(self.payload).map_err(|error| self.undecodable(&error))?;
         let form = Form { event_type: self.event_type.to_owned(), version, payload };
         upcast::upcast(upcasters, form, &Context { aggregate_id, sequence, recorded_at }).map_err(|error| match error {
-            UpcastError::Unknown { .. } => {
-                let what = format!("event {sequence} of {}/{aggregate_id}", self.aggregate_type);
-                Error::UnknownVersion { what, error: error.to_string() }
-            }
+            UpcastError::Unknown { .. } => self.unknown(error.to_string()),
             UpcastError::Failed { .. } => self.undecodable(&error),
         })
+    }
+
+    /// Why a payload of a form that is today's cannot be read: a type that nobody here knows is a newer program's.
+    fn unread<A: Decide>(&self, error: &serde_json::Error) -> Error {
+        let variants = names::variants::<A::Event>();
+        if variants.is_empty() || variants.iter().any(|variant| names::event_type(variant) == self.event_type) {
+            return self.undecodable(error);
+        }
+        self.unknown(format!("events of type {} are not known to this program", self.event_type))
+    }
+
+    fn unknown(&self, error: String) -> Error {
+        let Self { aggregate_type, aggregate_id, sequence, .. } = self;
+        Error::UnknownVersion { what: format!("event {sequence} of {aggregate_type}/{aggregate_id}"), error }
     }
 
     fn undecodable(&self, error: &impl ToString) -> Error {

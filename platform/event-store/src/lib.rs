@@ -34,7 +34,7 @@ pub use chain::HashChain;
 pub use decode::{Decoded, Stored, is_current};
 pub use memory::MemoryStore;
 pub use mend::{Letter, LetterId, LetterKey, Mend, OPERATION, Operation};
-pub use postgres::{Alone, Gate, PgStore, StoreOptions, load};
+pub use postgres::{Alone, Gate, Kept, Lent, PgStore, StoreOptions, load};
 
 /// One stream: the events of one aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -249,15 +249,12 @@ impl RecordedEvent {
     /// # Errors
     /// It cannot be read, or a newer program wrote it.
     pub fn decode_all<A: Decide>(&self) -> Result<Decoded<A::Event>, Error> {
-        self.stored().decode_all::<A>()
-    }
-
-    /// See [`Stored::decode`].
-    ///
-    /// # Errors
-    /// It cannot be read, a newer program wrote it, or it means several events, or none.
-    pub fn decode<A: Decide>(&self) -> Result<A::Event, Error> {
-        self.stored().decode::<A>()
+        self.stored().decode_all::<A>().map_err(|error| match error {
+            Error::UnknownVersion { what, error } if self.cursor != Cursor::default() => {
+                Error::UnknownVersion { what: format!("{what} at position {}", self.cursor.position), error }
+            }
+            error => error,
+        })
     }
 }
 
@@ -464,6 +461,11 @@ impl Error {
     /// Whether the same call may succeed later without anybody mending anything.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
+    }
+
+    /// Whether an event is the trouble, whoever wrote it: those before it can be read all the same.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::UnknownVersion { .. } | Self::Undecodable { .. })
     }
 
     /// The same trouble, told to one more of those who had to do with it.

@@ -251,7 +251,7 @@ fn stock(pool: &PgPool) -> Stock {
 async fn folded(store: &PgStore, id: &str) -> (Parcel, u64) {
     let events = store.load(&[(StreamId::of::<Parcel>(id), 0)]).await.unwrap().remove(0);
     let head = events.last().map_or(0, |event| event.sequence);
-    (kernel::fold(events.iter().map(|event| event.decode::<Parcel>().unwrap())), head)
+    (kernel::fold(events.iter().flat_map(|event| event.decode_all::<Parcel>().unwrap())), head)
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod copy;
 mod database;
 mod fill;
 mod model;
+mod passed;
 mod progress;
 mod rebuild;
 mod shadow;
@@ -40,6 +41,7 @@ pub(crate) use background::Keeper;
 pub use copy::{Cell, Jsonb, Row};
 pub use database::Database;
 pub use model::{Fold, ReadModel, Table};
+pub use passed::Passed;
 pub use progress::{Pace, Progress, Stage};
 pub use rebuild::{Error, Options, Report, rebuild};
 pub use shadow::drop_old;
@@ -119,11 +121,12 @@ pub fn follow(
     let measures = Projecting::new(service, projection.name());
     let handle = ProjectionHandle { at, wanted: Arc::clone(&wanted) };
     let (precedence, tracer) = (Arc::default(), Tracer::of(service));
-    (handle, Follower { store, pool, projection, at: sender, wanted, precedence, measures, tracer })
+    (handle, Follower { service, store, pool, projection, at: sender, wanted, precedence, measures, tracer })
 }
 
 /// Runs one projection.
 pub struct Follower {
+    service: &'static str,
     store: Arc<dyn EventStore>,
     pool: PgPool,
     projection: Arc<dyn Projection>,
@@ -143,18 +146,30 @@ impl Follower {
 
     /// Follows until shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
-        let (mut backoff, mut known) = (Backoff::for_outages(), None);
+        let (mut backoff, mut known, mut singly) = (Backoff::for_outages(), None, false);
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.catch_up(&mut known, &shutdown, &mut backoff).await {
-                tracing::warn!(projection = self.projection.name(), %error, "the projection tries again");
+            if let Err(error) = self.catch_up(singly, &mut known, &shutdown, &mut backoff).await {
+                self.tell(&error);
+                singly = error.downcast_ref().is_some_and(event_store::Error::is_unreadable);
                 self.measures.failed(&error);
                 backoff.wait(&shutdown).await;
             }
         }
     }
 
+    fn tell(&self, error: &anyhow::Error) {
+        let (service, projection) = (self.service, self.projection.name());
+        if let Some(event_store::Error::UnknownVersion { .. }) = error.downcast_ref() {
+            tracing::error!(service, projection, %error, "the projection stands still: it reads nothing beyond this");
+        } else {
+            tracing::warn!(service, projection, %error, "the projection tries again");
+        }
+    }
+
+    /// Follows; event by event if one is near that cannot be read, to pass all before it.
     async fn catch_up(
         &self,
+        mut singly: bool,
         known: &mut Option<Cursor>,
         shutdown: &CancellationToken,
         backoff: &mut Backoff,
@@ -173,7 +188,9 @@ impl Follower {
         let (mut rebuild, mut rebuilt) = (None, 0);
         while !shutdown.is_cancelled() {
             commits.mark_unchanged();
-            let mut page = self.store.read_after(at, PAGE_EVENTS_MAX).await?;
+            let limit = if singly { 1 } else { PAGE_EVENTS_MAX };
+            let mut page = self.store.read_after(at, limit).await?;
+            singly &= page.more;
             if at == Cursor::default() && page.events.len() == PAGE_EVENTS_MAX {
                 rebuild = Some(self.rebuild());
             }

@@ -104,12 +104,14 @@ impl Relay {
     /// Follows until shutdown. Of several instances one relays, the others stand by.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut backoff = Backoff::for_outages();
+        let mut singly = false;
         while !shutdown.is_cancelled() {
-            match self.lead(&shutdown, &mut backoff).await {
+            match self.lead(singly, &shutdown, &mut backoff).await {
                 Ok(()) => {}
                 Err(error) => {
-                    tracing::warn!(relay.source = self.options.source, %error, "the relay tries again");
+                    self.tell(&error);
                     self.measures.failed(error.of_store());
+                    singly = error.of_store().is_some_and(event_store::Error::is_unreadable);
                     backoff.wait(&shutdown).await;
                 }
             }
@@ -118,8 +120,17 @@ impl Relay {
         let _ = self.store.release(FOLLOWER, self.owner).await;
     }
 
-    /// Relays for as long as the lease is ours.
-    async fn lead(&self, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
+    fn tell(&self, error: &Error) {
+        let source = self.options.source;
+        if let Some(event_store::Error::UnknownVersion { .. }) = error.of_store() {
+            tracing::error!(relay.source = source, %error, "the relay stands still: it publishes nothing beyond this");
+        } else {
+            tracing::warn!(relay.source = source, %error, "the relay tries again");
+        }
+    }
+
+    /// Relays for as long as the lease is ours; event by event if one is near that cannot be read, to pass all before it.
+    async fn lead(&self, mut singly: bool, shutdown: &CancellationToken, backoff: &mut Backoff) -> Result<(), Error> {
         if !self.hold().await? {
             tokio::select! {
                 () = shutdown.cancelled() => {}
@@ -140,7 +151,7 @@ impl Relay {
                 held_at = Instant::now();
             }
             commits.mark_unchanged();
-            let limit = self.turn(&mut held_up).await;
+            let limit = if singly { 1 } else { self.turn(&mut held_up).await };
             let page = self.store.read_after(at, limit).await?;
             if !page.more {
                 held_up = None;
@@ -152,12 +163,13 @@ impl Relay {
                 backoff.reset();
             }
             let unsaved = saved.at != at;
-            if unsaved && saved.when.elapsed() >= self.options.checkpoint_every {
+            if unsaved && (singly || saved.when.elapsed() >= self.options.checkpoint_every) {
                 self.save(at, &mut saved).await?;
             } else if !page.more {
                 let longest = if unsaved { self.options.checkpoint_every } else { LOOK_EVERY };
                 idle(self.store.as_ref(), page.hidden, longest, &mut commits, shutdown).await;
             }
+            singly &= page.more;
         }
         if saved.at != at {
             self.save(at, &mut saved).await?;

@@ -80,8 +80,11 @@ pub(crate) async fn load_one<A: Decide>(store: &dyn EventStore, id: &str) -> Res
     }
     for payload in &history.payloads {
         let sequence = loaded.sequence + 1;
-        let event = serde_json::from_str(payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
-        loaded.apply(event, sequence);
+        match serde_json::from_str(payload) {
+            Ok(event) => loaded.apply(event, sequence),
+            // What it is instead, its row tells.
+            Err(_) => return load_evolved(store, stream, loaded).await,
+        }
     }
     Ok(loaded)
 }
@@ -97,7 +100,7 @@ async fn load_evolved<A: Decide>(
     Ok(loaded)
 }
 
-/// Nothing, where the stream holds forms that are not today's.
+/// Nothing, where the stream holds forms that are not today's, or what cannot be read.
 async fn load_alone<A: Decide>(repository: &Alone<'_>, id: &str) -> Result<Option<Loaded<A>>, Error> {
     let events = repository.get_events::<A>(id).await.map_err(|error| Error::Unavailable(error.to_string()))?;
     if events.iter().any(|event| !is_current::<A>(&event.event_type, &event.event_version)) {
@@ -106,14 +109,10 @@ async fn load_alone<A: Decide>(repository: &Alone<'_>, id: &str) -> Result<Optio
     let mut loaded = Loaded::<A>::default();
     for event in events {
         let sequence = u64::try_from(event.sequence).unwrap_or(0);
-        let event = serde_json::from_value(event.payload).map_err(|error| undecodable::<A>(id, sequence, &error))?;
+        let Ok(event) = serde_json::from_value(event.payload) else { return Ok(None) };
         loaded.apply(event, sequence);
     }
     Ok(Some(loaded))
-}
-
-fn undecodable<A: Decide>(id: &str, sequence: u64, error: &serde_json::Error) -> Error {
-    Error::Undecodable { stream: format!("{}/{id}", A::TYPE), sequence, error: error.to_string() }
 }
 
 /// Loads many aggregates with one query for all (two where they have snapshots).

@@ -11,7 +11,7 @@ use cqrs_es::Aggregate;
 use domain::notification::{Event, Notification, Status};
 use event_store::RecordedEvent;
 use runtime::Projection;
-use runtime::projection::ReadModel;
+use runtime::projection::{Passed, ReadModel};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -40,26 +40,34 @@ impl Projection for Notifications {
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
         let mut new: HashMap<Uuid, (New, Progress)> = HashMap::new();
         let mut known: HashMap<Uuid, Progress> = HashMap::new();
+        let mut passed = Passed::default();
         for event in events {
             let id = Uuid::parse_str(&event.aggregate_id)?;
-            let decoded = event.decode::<Notification>()?;
-            let progress = Progress::of(&decoded, i64::try_from(event.sequence)?);
-            match (New::of(decoded), new.get_mut(&id)) {
-                (Some(row), _) => {
-                    new.insert(id, (row, progress));
-                }
-                (None, Some((_, held))) => *held = progress.after(held),
-                (None, None) => {
-                    let progress = match known.get(&id) {
-                        Some(held) => progress.after(held),
-                        None => progress,
-                    };
-                    known.insert(id, progress);
+            let sequence = i64::try_from(event.sequence)?;
+            let means = event.decode_all::<Notification>()?;
+            if means.len() == 0 {
+                passed.note(id, sequence);
+            }
+            for event in means {
+                let progress = Progress::of(&event, sequence);
+                match (New::of(event), new.get_mut(&id)) {
+                    (Some(row), _) => {
+                        new.insert(id, (row, progress));
+                    }
+                    (None, Some((_, held))) => *held = progress.after(held),
+                    (None, None) => {
+                        let progress = match known.get(&id) {
+                            Some(held) => progress.after(held),
+                            None => progress,
+                        };
+                        known.insert(id, progress);
+                    }
                 }
             }
         }
         insert(connection, &new).await?;
-        update(connection, &known).await
+        update(connection, &known).await?;
+        Ok(passed.write(connection, "notifications", "notification_id", "sequence").await?)
     }
 }
 

@@ -73,6 +73,9 @@ impl Fold for Letter {
                 (None, None) => {}
             }
         }
+        if let Some((_, progress)) = &mut self.begun {
+            progress.sequence = sequence;
+        }
         Ok(())
     }
 

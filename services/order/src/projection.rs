@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::order::{Event, Order, OrderStatus, Placed};
-use event_store::{Cursor, RecordedEvent};
+use event_store::{Cursor, RecordedEvent, is_current};
 use kernel::OrderId;
 use parking_lot::Mutex;
-use runtime::projection::ReadModel;
+use runtime::projection::{Passed, ReadModel};
 use runtime::{Projection, ProjectionHandle};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -89,24 +89,32 @@ impl Projection for OrderRows {
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
-        let (placed, changed) = Rows::of(events)?;
+        let (placed, changed, passed) = Rows::of(events)?;
         if !placed.is_empty() {
             insert(connection, &placed).await?;
         }
         if !changed.is_empty() {
             update(connection, &changed).await?;
         }
+        passed.write(connection, "orders", "id", "sequence").await?;
         Ok(())
     }
 
     fn committed(&self, events: &[RecordedEvent]) {
         // Before anybody is woken who would look.
         self.ended.changed(events.iter().filter_map(|event| order_id(event).ok()));
-        self.waiters.happened(events.iter().filter_map(|event| {
-            let ended = ["order_confirmed", "order_cancelled"].contains(&&*event.event_type);
-            Some((order_id(event).ok()?, event.sequence, ended))
-        }));
+        self.waiters
+            .happened(events.iter().filter_map(|event| Some((order_id(event).ok()?, event.sequence, ends(event)))));
     }
+}
+
+/// Whether an order ends with it. One of an earlier form may be called otherwise.
+fn ends(recorded: &RecordedEvent) -> bool {
+    if is_current::<Order>(&recorded.event_type, &recorded.event_version) {
+        return ["order_confirmed", "order_cancelled"].contains(&&*recorded.event_type);
+    }
+    let ends = |event| matches!(event, Event::OrderConfirmed { .. } | Event::OrderCancelled { .. });
+    recorded.decode_all::<Order>().is_ok_and(|mut events| events.any(ends))
 }
 
 /// What a page of events means to one row.
@@ -129,15 +137,20 @@ type New = (Box<Placed>, i64);
 type Changed = (OrderId, Change, i64);
 
 impl Rows {
-    /// The rows to insert and those to change, each order once, with the sequence of its last event.
-    fn of(events: &[RecordedEvent]) -> anyhow::Result<(Vec<New>, Vec<Changed>)> {
+    /// The rows to insert and those to change, each order once, with the sequence of its last event; and what was passed.
+    fn of(events: &[RecordedEvent]) -> anyhow::Result<(Vec<New>, Vec<Changed>, Passed)> {
+        let mut passed = Passed::default();
         let mut rows = HashMap::<OrderId, (Self, i64)>::new();
         for recorded in events {
             let (order_id, sequence) = (order_id(recorded)?, i64::try_from(recorded.sequence)?);
-            let event = recorded.decode::<Order>()?;
+            let means = recorded.decode_all::<Order>()?;
+            if means.len() == 0 {
+                passed.note(order_id.0, sequence);
+                continue;
+            }
             let (row, last) = rows.entry(order_id).or_insert_with(|| (Self::Changed(Change::default()), 0));
             *last = sequence;
-            row.fold(event);
+            means.for_each(|event| row.fold(event));
         }
         let (mut placed, mut changed) = (Vec::new(), Vec::new());
         for (order_id, (row, sequence)) in rows {
@@ -146,7 +159,7 @@ impl Rows {
                 Self::Changed(change) => changed.push((order_id, change, sequence)),
             }
         }
-        Ok((placed, changed))
+        Ok((placed, changed, passed))
     }
 
     fn fold(&mut self, event: Event) {

@@ -17,45 +17,49 @@ impl Publish for OrderMessages {
             return Ok(Vec::new());
         }
         let order_id = order_id(event)?;
-        Ok(vec![match event.decode::<Order>()? {
-            Event::OrderPlaced { order_id, user_id, lines, total, address_id, payment_method, at: _ } => {
-                let single = match lines.as_slice() {
-                    [line] => Some(line),
-                    _ => None,
-                };
-                outgoing(&OrderCreated {
-                    order_id,
-                    user_id,
-                    product_id: single.map(|line| line.product_id),
-                    quantity: single.map(|line| line.quantity),
-                    lines: lines.iter().map(published).collect(),
-                    status: OrderStatus::Pending,
-                    total_price: total.into(),
-                    currency: total.currency,
-                    address_id,
-                    payment_method: payment_method.to_string(),
-                    event_type: EventType::default(),
-                })
-            }
-            Event::CancellationRequested { user_id, .. } => {
-                outgoing(&OrderCancelRequested { order_id, user_id, event_type: EventType::default() })
-            }
-            Event::OrderConfirmed { user_id, total, at: _ } => outgoing(&OrderConfirmed {
+        Ok(event.decode_all::<Order>()?.map(|event| message(order_id, event)).collect())
+    }
+}
+
+fn message(order_id: OrderId, event: Event) -> Outgoing {
+    match event {
+        Event::OrderPlaced { order_id, user_id, lines, total, address_id, payment_method, at: _ } => {
+            let single = match lines.as_slice() {
+                [line] => Some(line),
+                _ => None,
+            };
+            outgoing(&OrderCreated {
                 order_id,
                 user_id,
+                product_id: single.map(|line| line.product_id),
+                quantity: single.map(|line| line.quantity),
+                lines: lines.iter().map(published).collect(),
+                status: OrderStatus::Pending,
                 total_price: total.into(),
                 currency: total.currency,
-                status: OrderStatus::Confirmed,
+                address_id,
+                payment_method: payment_method.to_string(),
                 event_type: EventType::default(),
-            }),
-            Event::OrderCancelled { user_id, reason, at: _ } => outgoing(&OrderCancelled {
-                order_id,
-                user_id,
-                reason: reason.to_string(),
-                status: OrderStatus::Cancelled,
-                event_type: EventType::default(),
-            }),
-        }])
+            })
+        }
+        Event::CancellationRequested { user_id, .. } => {
+            outgoing(&OrderCancelRequested { order_id, user_id, event_type: EventType::default() })
+        }
+        Event::OrderConfirmed { user_id, total, at: _ } => outgoing(&OrderConfirmed {
+            order_id,
+            user_id,
+            total_price: total.into(),
+            currency: total.currency,
+            status: OrderStatus::Confirmed,
+            event_type: EventType::default(),
+        }),
+        Event::OrderCancelled { user_id, reason, at: _ } => outgoing(&OrderCancelled {
+            order_id,
+            user_id,
+            reason: reason.to_string(),
+            status: OrderStatus::Cancelled,
+            event_type: EventType::default(),
+        }),
     }
 }
 

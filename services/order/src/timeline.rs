@@ -1,7 +1,7 @@
 //! What happened to an order, in plain words.
 
 use chrono::{DateTime, Utc};
-use cqrs_es::Aggregate;
+use cqrs_es::{Aggregate, DomainEvent};
 use domain::order::{Event, Order, OrderStatus, Placed};
 use event_store::{EventStore, RecordedEvent, StreamId};
 use kernel::OrderId;
@@ -34,17 +34,26 @@ impl Timeline {
     pub async fn read(&mut self, store: &dyn EventStore, id: OrderId) -> Result<Vec<Happening>, Error> {
         let stream = (StreamId::of::<Order>(id.to_string()), self.sequence);
         let recorded = store.load(&[stream]).await?.pop().unwrap_or_default();
-        recorded.into_iter().map(|recorded| self.next(recorded)).collect()
+        let mut new = Vec::with_capacity(recorded.len());
+        for recorded in recorded {
+            self.next(&recorded, &mut new)?;
+        }
+        Ok(new)
     }
 
-    fn next(&mut self, recorded: RecordedEvent) -> Result<Happening, Error> {
-        let event = recorded.decode::<Order>()?;
-        let (at, text) = in_words(&event);
-        self.order.apply(event);
-        self.sequence = recorded.sequence;
-        let status = self.order().map_or(OrderStatus::Pending, |order| order.status);
-        let (event, actor) = (recorded.event_type, recorded.metadata.actor);
-        Ok(Happening { sequence: recorded.sequence, at, event, text, status, actor })
+    /// What the row means, each event a happening.
+    fn next(&mut self, recorded: &RecordedEvent, into: &mut Vec<Happening>) -> Result<(), Error> {
+        let sequence = recorded.sequence;
+        for event in recorded.decode_all::<Order>()? {
+            let (at, text) = in_words(&event);
+            let name = event.event_type();
+            self.order.apply(event);
+            let status = self.order().map_or(OrderStatus::Pending, |order| order.status);
+            let actor = recorded.metadata.actor.clone();
+            into.push(Happening { sequence, at, event: name, text, status, actor });
+        }
+        self.sequence = sequence;
+        Ok(())
     }
 
     /// The order, if there is one.

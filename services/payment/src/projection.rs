@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::payment::{Event, Payment};
-use event_store::RecordedEvent;
+use event_store::{Decoded, RecordedEvent};
 use kernel::{Money, OrderId};
 use runtime::Projection;
 use runtime::projection::ReadModel;
@@ -40,8 +40,8 @@ impl Projection for Payments {
         for recorded in events {
             let id: Uuid = recorded.aggregate_id.parse()?;
             let place = Place { recorded_at: recorded.recorded_at, sequence: i64::try_from(recorded.sequence)? };
-            let event = recorded.decode::<Payment>()?;
-            if let Some(row) = folded(rows.remove(&id), id, event, place) {
+            let means = recorded.decode_all::<Payment>()?;
+            if let Some(row) = folded(rows.remove(&id), id, means, place) {
                 rows.insert(id, row);
             }
         }
@@ -69,9 +69,13 @@ pub(crate) struct Place {
     pub(crate) sequence: i64,
 }
 
-/// The row after this event.
-pub(crate) fn folded(row: Option<Row>, payment_id: Uuid, event: Event, place: Place) -> Option<Row> {
-    Some(fold(row.or_else(|| new_row(payment_id, &event, place))?, event, place))
+/// The row after what was recorded at this place. It stands behind that even if it means nothing.
+pub(crate) fn folded(row: Option<Row>, payment_id: Uuid, events: Decoded<Event>, place: Place) -> Option<Row> {
+    let after =
+        |row: Option<Row>, event: Event| Some(fold(row.or_else(|| new_row(payment_id, &event, place))?, event, place));
+    let mut row = events.fold(row, after)?;
+    row.sequence = place.sequence;
+    Some(row)
 }
 
 /// The row that a stream's first event begins.

@@ -20,54 +20,54 @@ impl Publish for Publisher {
             sequence: event.sequence,
             error: "the stream's id is no payment id".to_owned(),
         })?;
-        Ok(match event.decode::<Payment>()? {
-            Event::PaymentCaptured { order_id, user_id, amount, transaction_id, .. } => {
-                vec![message(&PaymentSuccess {
-                    payment_id,
-                    order_id,
-                    user_id,
-                    amount: amount.into(),
-                    currency: amount.currency,
-                    status: PaymentStatus::Success,
-                    transaction_id: transaction_id.0,
-                    event_type: EventType::default(),
-                })]
-            }
-            Event::PaymentDeclined { order_id, user_id, amount, reason, .. } => {
-                vec![message(&failed(payment_id, order_id, user_id, amount, reason.as_str()))]
-            }
-            Event::ChargeRefused { order_id, user_id, amount, .. } => {
-                vec![message(&failed(payment_id, order_id, user_id, amount, VOIDED))]
-            }
-            Event::PaymentVoided { order_id, user_id, currency, .. } => vec![message(&PaymentRefunded {
-                payment_id,
-                order_id,
-                user_id,
-                amount: Amount::zero(),
-                currency,
-                transaction_id: String::new(),
-                event_type: EventType::default(),
-            })],
-            Event::PaymentRefunded { order_id, user_id, amount, transaction_id, .. } => {
-                vec![message(&PaymentRefunded {
-                    payment_id,
-                    order_id,
-                    user_id: Some(user_id),
-                    amount: amount.into(),
-                    currency: Some(amount.currency),
-                    transaction_id: transaction_id.map(|id| id.0).unwrap_or_default(),
-                    event_type: EventType::default(),
-                })]
-            }
-            Event::RefundFailed { order_id, reason, .. } => vec![message(&RefundFailed {
-                payment_id,
-                order_id,
-                reason: reason.to_string(),
-                event_type: EventType::default(),
-            })],
-            Event::ChargeRequested { .. } | Event::RefundDeferred { .. } | Event::RefundRequested { .. } => Vec::new(),
-        })
+        Ok(event.decode_all::<Payment>()?.filter_map(|event| told(payment_id, event)).collect())
     }
+}
+
+fn told(payment_id: PaymentId, event: Event) -> Option<Outgoing> {
+    Some(match event {
+        Event::PaymentCaptured { order_id, user_id, amount, transaction_id, .. } => message(&PaymentSuccess {
+            payment_id,
+            order_id,
+            user_id,
+            amount: amount.into(),
+            currency: amount.currency,
+            status: PaymentStatus::Success,
+            transaction_id: transaction_id.0,
+            event_type: EventType::default(),
+        }),
+        Event::PaymentDeclined { order_id, user_id, amount, reason, .. } => {
+            message(&failed(payment_id, order_id, user_id, amount, reason.as_str()))
+        }
+        Event::ChargeRefused { order_id, user_id, amount, .. } => {
+            message(&failed(payment_id, order_id, user_id, amount, VOIDED))
+        }
+        Event::PaymentVoided { order_id, user_id, currency, .. } => message(&PaymentRefunded {
+            payment_id,
+            order_id,
+            user_id,
+            amount: Amount::zero(),
+            currency,
+            transaction_id: String::new(),
+            event_type: EventType::default(),
+        }),
+        Event::PaymentRefunded { order_id, user_id, amount, transaction_id, .. } => message(&PaymentRefunded {
+            payment_id,
+            order_id,
+            user_id: Some(user_id),
+            amount: amount.into(),
+            currency: Some(amount.currency),
+            transaction_id: transaction_id.map(|id| id.0).unwrap_or_default(),
+            event_type: EventType::default(),
+        }),
+        Event::RefundFailed { order_id, reason, .. } => message(&RefundFailed {
+            payment_id,
+            order_id,
+            reason: reason.to_string(),
+            event_type: EventType::default(),
+        }),
+        Event::ChargeRequested { .. } | Event::RefundDeferred { .. } | Event::RefundRequested { .. } => return None,
+    })
 }
 
 fn failed(

@@ -53,9 +53,7 @@ impl Fold for Folded {
     fn take(&mut self, event: &Stored<'_>) -> anyhow::Result<()> {
         let id: Uuid = event.aggregate_id.parse()?;
         let place = Place { recorded_at: event.recorded_at, sequence: i64::try_from(event.sequence)? };
-        for event in event.decode_all::<Payment>()? {
-            self.0 = folded(self.0.take(), id, event, place);
-        }
+        self.0 = folded(self.0.take(), id, event.decode_all::<Payment>()?, place);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cqrs_es::Aggregate;
 use domain::stock::{Event, Rejection, Stock};
-use event_store::Stored;
+use event_store::{Decoded, Stored};
 use poem_openapi::{Enum, Object};
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -72,7 +72,7 @@ impl Recorded {
         u64::try_from(self.sequence).unwrap_or_default()
     }
 
-    fn decoded(&self) -> Result<Event, Error> {
+    fn decoded(&self) -> Result<Decoded<Event>, Error> {
         let stored = Stored {
             aggregate_type: Stock::TYPE,
             aggregate_id: &self.aggregate_id,
@@ -82,14 +82,15 @@ impl Recorded {
             payload: &self.payload,
             recorded_at: self.recorded_at,
         };
-        stored.decode::<Stock>().map_err(|error| Error::Database(sqlx::Error::Decode(error.into())))
+        stored.decode_all::<Stock>().map_err(|error| Error::Database(sqlx::Error::Decode(error.into())))
     }
 }
 
 const COLUMNS: &str = "aggregate_id, sequence, event_type, event_version, payload::text AS payload,
                        metadata->>'actor' AS actor, recorded_at";
 
-/// The newest movements before this one, and the sequence to go on before where there are more.
+/// The newest movements before this one, and the sequence to go on before where there are more. Movements that were
+/// recorded as one are not parted.
 pub(crate) async fn page(
     pool: &PgPool,
     product: Uuid,
@@ -116,62 +117,68 @@ pub(crate) async fn page(
     let mut available = available_before(pool, product, first).await?;
     // Oldest first: a sale does not say how many are available, because it changes nothing about it.
     let mut movements = Vec::with_capacity(recorded.len());
-    for event in recorded.into_iter().rev() {
-        let movement = movement(event, available)?;
-        available = movement.available;
-        movements.push(movement);
+    for recorded in recorded.iter().rev() {
+        for event in recorded.decoded()? {
+            let movement = movement(recorded, &event, available);
+            available = movement.available;
+            movements.push(movement);
+        }
     }
     movements.reverse();
-    let next = movements.last().filter(|_| more).map(|last| last.sequence);
+    let next = recorded.last().filter(|_| more).map(Recorded::sequence);
     Ok((movements, next))
 }
 
 /// How many were available before this event: as the last one says that says so.
-async fn available_before(pool: &PgPool, product: Uuid, sequence: i64) -> Result<i64, Error> {
-    let last: Option<Recorded> = sqlx::query_as(&format!(
-        "SELECT {COLUMNS}
-           FROM events
-          WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence < $3
-            AND event_type NOT IN ('stock_committed', 'stock_closed')
-          ORDER BY sequence DESC
-          LIMIT 1",
-    ))
-    .bind(Stock::TYPE)
-    .bind(product.to_string())
-    .bind(sequence)
-    .fetch_optional(pool)
-    .await?;
-    Ok(match last {
-        Some(last) => available_after(&last.decoded()?, 0),
-        None => 0,
-    })
+async fn available_before(pool: &PgPool, product: Uuid, mut sequence: i64) -> Result<i64, Error> {
+    // What was recorded in an earlier form may say nothing of it today.
+    loop {
+        let last: Option<Recorded> = sqlx::query_as(&format!(
+            "SELECT {COLUMNS}
+               FROM events
+              WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence < $3
+                AND event_type NOT IN ('stock_committed', 'stock_closed')
+              ORDER BY sequence DESC
+              LIMIT 1",
+        ))
+        .bind(Stock::TYPE)
+        .bind(product.to_string())
+        .bind(sequence)
+        .fetch_optional(pool)
+        .await?;
+        let Some(last) = last else { return Ok(0) };
+        if let Some(available) = last.decoded()?.filter_map(|event| available_after(&event)).last() {
+            return Ok(available);
+        }
+        sequence = last.sequence;
+    }
 }
 
-fn available_after(event: &Event, before: i64) -> i64 {
+/// How many are available after it, if it says so.
+fn available_after(event: &Event) -> Option<i64> {
     match *event {
-        Event::StockOpened { quantity, .. } => quantity,
+        Event::StockOpened { quantity, .. } => Some(quantity),
         Event::StockRestocked { available, .. }
         | Event::StockAdjusted { available, .. }
         | Event::StockReserved { available, .. }
         | Event::StockRejected { available, .. }
-        | Event::StockReleased { available, .. } => available,
-        Event::StockCommitted { .. } | Event::StockClosed {} => before,
+        | Event::StockReleased { available, .. } => Some(available),
+        Event::StockCommitted { .. } | Event::StockClosed {} => None,
     }
 }
 
-fn movement(recorded: Recorded, before: i64) -> Result<Movement, Error> {
-    let event = recorded.decoded()?;
-    let (kind, quantity, order, text) = in_words(&event);
-    Ok(Movement {
+fn movement(recorded: &Recorded, event: &Event, before: i64) -> Movement {
+    let (kind, quantity, order, text) = in_words(event);
+    Movement {
         sequence: recorded.sequence(),
         at: recorded.recorded_at.into(),
         kind,
         quantity,
-        available: available_after(&event, before),
+        available: available_after(event).unwrap_or(before),
         order_id: order,
         text,
-        actor: recorded.actor.unwrap_or_else(|| "system".to_owned()),
-    })
+        actor: recorded.actor.clone().unwrap_or_else(|| "system".to_owned()),
+    }
 }
 
 fn in_words(event: &Event) -> (Kind, i64, Option<Uuid>, String) {

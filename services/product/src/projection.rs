@@ -10,7 +10,7 @@ use domain::product::{self, Category, Price, Product, ProductName};
 use domain::stock::{self, Stock};
 use event_store::RecordedEvent;
 use runtime::Projection;
-use runtime::projection::ReadModel;
+use runtime::projection::{Passed, ReadModel};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -47,13 +47,14 @@ impl Projection for Products {
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
-        let page = Page::read(events)?;
+        let (page, passed) = Page::read(events)?;
         // Before the rows change: whoever reads the old ones from here on may not cache them.
-        let ids = page.ids();
+        let ids = page.ids(&passed);
         self.cache.begin_change(&ids).await;
         list(connection, &page.listings).await?;
         take_out(connection, &page.deleted).await?;
         count(connection, &page.stock).await?;
+        passed.write(connection, "products", "id", "product_sequence").await?;
         invalidation::announce(connection, self.instance, &ids).await?;
         Ok(())
     }
@@ -156,20 +157,25 @@ pub(crate) struct Change {
 }
 
 impl Page {
-    fn read(events: &[RecordedEvent]) -> anyhow::Result<Self> {
-        let mut page = Self::default();
+    /// And the products of which something was recorded that means nothing.
+    fn read(events: &[RecordedEvent]) -> anyhow::Result<(Self, Passed)> {
+        let (mut page, mut passed) = (Self::default(), Passed::default());
         for event in events {
             let id = product_id(event)?.0;
             let sequence = i64::try_from(event.sequence)?;
             if event.aggregate_type == Product::TYPE {
-                page.product(id, sequence, event.decode::<Product>()?);
+                let means = event.decode_all::<Product>()?;
+                if means.len() == 0 {
+                    passed.note(id, sequence);
+                }
+                means.for_each(|event| page.product(id, sequence, event));
             } else {
                 let change = page.stock.entry(id).or_default();
                 change.sequence = sequence;
-                change.add(&event.decode::<Stock>()?);
+                event.decode_all::<Stock>()?.for_each(|event| change.add(&event));
             }
         }
-        Ok(page)
+        Ok((page, passed))
     }
 
     fn product(&mut self, id: Uuid, sequence: i64, event: product::Event) {
@@ -191,9 +197,9 @@ impl Page {
         }
     }
 
-    fn ids(&self) -> Vec<Uuid> {
-        let mut ids: Vec<Uuid> =
-            self.listings.keys().chain(self.deleted.keys()).chain(self.stock.keys()).copied().collect();
+    fn ids(&self, passed: &Passed) -> Vec<Uuid> {
+        let changed = self.listings.keys().chain(self.deleted.keys()).chain(self.stock.keys());
+        let mut ids: Vec<Uuid> = changed.copied().chain(passed.ids()).collect();
         ids.sort_unstable();
         ids.dedup();
         ids

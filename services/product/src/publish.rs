@@ -17,12 +17,17 @@ pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Vec<Outgoing>, Error> {
-        let message = match event.aggregate_type.as_str() {
-            Product::TYPE => Some(of_product(product_id(event)?, event.decode::<Product>()?)),
-            Stock::TYPE => of_stock(product_id(event)?, event.decode::<Stock>()?),
-            _ => None,
-        };
-        Ok(message.into_iter().collect())
+        Ok(match event.aggregate_type.as_str() {
+            Product::TYPE => {
+                let product_id = product_id(event)?;
+                event.decode_all::<Product>()?.map(|event| of_product(product_id, event)).collect()
+            }
+            Stock::TYPE => {
+                let product_id = product_id(event)?;
+                event.decode_all::<Stock>()?.filter_map(|event| of_stock(product_id, event)).collect()
+            }
+            _ => Vec::new(),
+        })
     }
 }
 

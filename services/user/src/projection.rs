@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use domain::user::{Event, Role, Sealed, User};
 use event_store::RecordedEvent;
 use runtime::Projection;
-use runtime::projection::ReadModel;
+use runtime::projection::{Passed, ReadModel};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -41,33 +41,48 @@ impl Projection for Users {
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
-        let mut registered = Vec::new();
+        let (mut registered, mut passed) = (Vec::new(), Passed::default());
         let mut changes: BTreeMap<Uuid, Change> = BTreeMap::new();
         for recorded in events {
-            let event = recorded.decode::<User>()?;
-            if let Event::UserRegistered { .. } = event {
-                registered.push(event);
-                continue;
+            let sequence = i64::try_from(recorded.sequence)?;
+            let means = recorded.decode_all::<User>()?;
+            if means.len() == 0 {
+                passed.note(Uuid::parse_str(&recorded.aggregate_id)?, sequence);
             }
-            let change = changes.entry(Uuid::parse_str(&recorded.aggregate_id)?).or_default();
-            change.sequence = i64::try_from(recorded.sequence)?;
-            match event {
-                Event::NameChanged { name, .. } => change.name = Some(name),
-                Event::RoleChanged { role, .. } => change.role = Some(role),
-                Event::UserLocked { .. } => change.status = Some("locked"),
-                Event::UserUnlocked { .. } => change.status = Some("active"),
-                Event::UserDeleted { .. } => change.status = Some("deleted"),
-                _ => {}
+            for event in means {
+                if let Event::UserRegistered { .. } = event {
+                    registered.push((event, sequence));
+                    continue;
+                }
+                let change = changes.entry(Uuid::parse_str(&recorded.aggregate_id)?).or_default();
+                change.take(event, sequence);
             }
         }
         insert(connection, registered).await?;
-        update(connection, changes).await
+        update(connection, changes).await?;
+        Ok(passed.write(connection, "users", "user_id", "sequence").await?)
     }
 }
 
-async fn insert(connection: &mut PgConnection, registered: Vec<Event>) -> anyhow::Result<()> {
+impl Change {
+    fn take(&mut self, event: Event, sequence: i64) {
+        self.sequence = sequence;
+        match event {
+            Event::NameChanged { name, .. } => self.name = Some(name),
+            Event::RoleChanged { role, .. } => self.role = Some(role),
+            Event::UserLocked { .. } => self.status = Some("locked"),
+            Event::UserUnlocked { .. } => self.status = Some("active"),
+            Event::UserDeleted { .. } => self.status = Some("deleted"),
+            _ => {}
+        }
+    }
+}
+
+async fn insert(connection: &mut PgConnection, registered: Vec<(Event, i64)>) -> anyhow::Result<()> {
     let (mut ids, mut names, mut emails, mut roles, mut times) = (vec![], vec![], vec![], vec![], vec![]);
-    for event in registered {
+    let mut sequences = Vec::new();
+    for (event, sequence) in registered {
+        sequences.push(sequence);
         if let Event::UserRegistered { user_id, name, email, role, at, .. } = event {
             ids.push(user_id.0);
             names.push(String::from(name));
@@ -81,7 +96,9 @@ async fn insert(connection: &mut PgConnection, registered: Vec<Event>) -> anyhow
     }
     sqlx::query(
         "INSERT INTO users (user_id, name, email, role, created_at, status, sequence)
-         SELECT *, 'active', 1 FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+         SELECT r.id, r.name, r.email, r.role, r.at, 'active', r.sequence
+           FROM UNNEST($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bigint[])
+                AS r(id, name, email, role, at, sequence)
          ON CONFLICT DO NOTHING",
     )
     .bind(ids)
@@ -89,6 +106,7 @@ async fn insert(connection: &mut PgConnection, registered: Vec<Event>) -> anyhow
     .bind(emails)
     .bind(roles)
     .bind(times)
+    .bind(sequences)
     .execute(connection)
     .await?;
     Ok(())

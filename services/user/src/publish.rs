@@ -24,29 +24,34 @@ impl Publish for Publisher {
                 error: error.to_string(),
             })
         };
-        Ok(match event.decode::<User>()? {
-            Event::UserRegistered { user_id, .. } => {
-                outgoing(&UserRegistered { user_id, event_type: EventType::default() })
-            }
-            Event::UserLocked { .. } => outgoing(&UserLocked { user_id: user_id()?, event_type: EventType::default() }),
-            Event::UserUnlocked { .. } => {
-                outgoing(&UserUnlocked { user_id: user_id()?, event_type: EventType::default() })
-            }
-            Event::UserDeleted { .. } => {
-                outgoing(&UserDeleted { user_id: user_id()?, event_type: EventType::default() })
-            }
-            Event::NameChanged { .. }
-            | Event::LocaleChanged { .. }
-            | Event::PasswordChanged { .. }
-            | Event::PasswordRehashed { .. }
-            | Event::SessionsEnded { .. }
-            | Event::RoleChanged { .. }
-            | Event::AddressSaved { .. }
-            | Event::AddressRemoved { .. } => Vec::new(),
-        })
+        let told = |event| {
+            Ok(Some(match event {
+                Event::UserRegistered { user_id, .. } => {
+                    outgoing(&UserRegistered { user_id, event_type: EventType::default() })
+                }
+                Event::UserLocked { .. } => {
+                    outgoing(&UserLocked { user_id: user_id()?, event_type: EventType::default() })
+                }
+                Event::UserUnlocked { .. } => {
+                    outgoing(&UserUnlocked { user_id: user_id()?, event_type: EventType::default() })
+                }
+                Event::UserDeleted { .. } => {
+                    outgoing(&UserDeleted { user_id: user_id()?, event_type: EventType::default() })
+                }
+                Event::NameChanged { .. }
+                | Event::LocaleChanged { .. }
+                | Event::PasswordChanged { .. }
+                | Event::PasswordRehashed { .. }
+                | Event::SessionsEnded { .. }
+                | Event::RoleChanged { .. }
+                | Event::AddressSaved { .. }
+                | Event::AddressRemoved { .. } => return Ok(None),
+            }))
+        };
+        event.decode_all::<User>()?.filter_map(|event| told(event).transpose()).collect()
     }
 }
 
-fn outgoing<M: Published>(message: &M) -> Vec<Outgoing> {
-    vec![Outgoing::new(M::TOPIC, message.key(), M::TYPE, message)]
+fn outgoing<M: Published>(message: &M) -> Outgoing {
+    Outgoing::new(M::TOPIC, message.key(), M::TYPE, message)
 }

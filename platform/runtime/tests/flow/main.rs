@@ -5,6 +5,7 @@
 
 mod commit_order;
 mod fixture;
+mod forms;
 mod gate;
 mod leases;
 mod poison;

@@ -43,7 +43,7 @@ static TALLIES: Table = Table {
 
 /// A row a tally; it keeps them as others do, row by row, and can be made from the events alone.
 #[derive(Default)]
-struct Tallies;
+pub struct Tallies;
 
 #[derive(Default)]
 struct Folded {
@@ -109,9 +109,11 @@ impl Projection for Tallies {
             let mut one = Folded::default();
             one.take(&event.stored())?;
             sqlx::query(
-                "INSERT INTO tallies VALUES ($1, $2, $3, jsonb_build_object('number', $4::bigint), $5)
+                "INSERT INTO tallies
+                 VALUES ($1, $2, $3, CASE WHEN $4::bigint IS NOT NULL THEN jsonb_build_object('number', $4) END, $5)
                  ON CONFLICT (id) DO UPDATE
-                    SET numbers = tallies.numbers + $2, total = tallies.total + $3, last = EXCLUDED.last, sequence = $5",
+                    SET numbers = tallies.numbers + $2, total = tallies.total + $3,
+                        last = COALESCE(EXCLUDED.last, tallies.last), sequence = $5",
             )
             .bind(&one.id)
             .bind(one.numbers)
@@ -125,27 +127,42 @@ impl Projection for Tallies {
     }
 }
 
-struct Shop {
-    service: Service,
-    pool: PgPool,
-    database: Database,
+pub struct Shop {
+    pub service: Service,
+    pub pool: PgPool,
+    pub database: Database,
     model: Arc<dyn ReadModel>,
-    _follower: Process,
+    name: &'static str,
+    follower: Process,
 }
 
 impl Shop {
     async fn open() -> Self {
+        Self::named("test").await
+    }
+
+    /// One whose follower has metrics of its own.
+    pub async fn named(name: &'static str) -> Self {
         let service = Service::new().await;
         let pool = service.database.pool.clone();
         pool.execute(MAKE).await.expect("made");
+        let follower = Self::follower(name, &pool);
+        Self { database: Database::of(&pool), pool, service, model: Arc::new(Tallies), name, follower }
+    }
+
+    fn follower(name: &'static str, pool: &PgPool) -> Process {
         let store: Arc<dyn EventStore> = PgStore::new(pool.clone(), StoreOptions::default(), LIVE);
-        let (_, follower) = projection::follow("test", store, pool.clone(), Arc::new(Tallies));
-        let follower = Process::spawn(|shutdown| tokio::spawn(follower.run(shutdown)));
-        Self { database: Database::of(&pool), pool, service, model: Arc::new(Tallies), _follower: follower }
+        let (_, follower) = projection::follow(name, store, pool.clone(), Arc::new(Tallies));
+        Process::spawn(|shutdown| tokio::spawn(follower.run(shutdown)))
+    }
+
+    /// As another program takes the follower's place.
+    pub async fn upgrade(&mut self) {
+        std::mem::replace(&mut self.follower, Self::follower(self.name, &self.pool)).kill().await;
     }
 
     /// So many streams, in one statement: of two or three numbers each.
-    async fn fill(&self, streams: i64) {
+    pub async fn fill(&self, streams: i64) {
         let number = |n: &str| format!("json_build_object('Added', json_build_object('number', {n} % 1000))");
         let fill = format!(
             "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
@@ -159,7 +176,7 @@ impl Shop {
     }
 
     /// Until the serving table has everything.
-    async fn caught_up(&self) {
+    pub async fn caught_up(&self) {
         eventually(PATIENCE, async || {
             let state = states(&self.database, &[&TALLIES]).await.expect("a state").remove(0);
             state.lag_events == 0
@@ -167,7 +184,7 @@ impl Shop {
         .await;
     }
 
-    async fn rebuild(&self, options: &Options) -> Result<Report, Error> {
+    pub async fn rebuild(&self, options: &Options) -> Result<Report, Error> {
         let made = self.try_rebuild(options, &Arc::default(), &CancellationToken::new()).await?;
         Ok(made.expect("nobody has stopped it"))
     }
@@ -181,26 +198,26 @@ impl Shop {
         rebuild(&self.database, &self.model, options, progress, stop).await
     }
 
-    async fn verify(&self, sample: Option<f64>) -> Verified {
+    pub async fn verify(&self, sample: Option<f64>) -> Verified {
         let options = verify::Options { parallel: 2, sample, ..verify::Options::default() };
         let (progress, stop) = (Arc::default(), CancellationToken::new());
         let verified = verify::compare(&self.database, &self.model, Place::Serving, &options, &progress, &stop).await;
         verified.expect("compared").expect("nobody has stopped it")
     }
 
-    async fn assert_right(&self) -> Verified {
+    pub async fn assert_right(&self) -> Verified {
         let verified = self.verify(None).await;
         assert_eq!((verified.found, &verified.differences), (0, &vec![]));
         assert_eq!(verified.checksum_fold, verified.checksum_table);
         verified
     }
 
-    async fn count(&self, query: &str) -> i64 {
+    pub async fn count(&self, query: &str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.expect(query)
     }
 }
 
-fn verified() -> Options {
+pub fn verified() -> Options {
     Options { parallel: 2, verify: Some(verify::Options::default()), ..Options::default() }
 }
 

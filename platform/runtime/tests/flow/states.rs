@@ -16,7 +16,7 @@ async fn fold(service: &Service, id: &str, up_to: u64) -> Tally {
     let streams = [(StreamId::of::<Tally>(id), 0)];
     let events = service.store().load(&streams).await.expect("events").remove(0);
     let events = events.iter().filter(|event| event.sequence <= up_to);
-    kernel::fold(events.map(|event| event.decode::<Tally>().expect("an event")))
+    kernel::fold(events.flat_map(|event| event.decode_all::<Tally>().expect("an event")))
 }
 
 /// The snapshot's sequence, and that its state is the fold up to there.

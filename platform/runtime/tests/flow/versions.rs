@@ -1,6 +1,7 @@
 //! Forms of several versions, in the store and on a topic: earlier ones are read as what they mean today, and what a newer
 //! program wrote stops whoever meets it, until it is as new.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use event_store::{Error, StreamId, clock};
@@ -15,10 +16,10 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::fixture::{self, LEASE, PARTITIONS, PATIENCE, Process, Service, Topic, message, origin};
-use crate::tally::{Command, Follows, Tally};
+use crate::tally::{Command, Follows, NumberAdded, Tally};
 
 /// An event as another version of the program has written it.
-async fn written(pool: &PgPool, id: &str, sequence: i64, (event_type, version): (&str, &str), payload: &str) {
+pub async fn written(pool: &PgPool, id: &str, sequence: i64, (event_type, version): (&str, &str), payload: &str) {
     sqlx::query(
         "INSERT INTO events (aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata)
          VALUES ('tally', $1, $2, $3, $4, $5::json, '{}')",
@@ -34,7 +35,7 @@ async fn written(pool: &PgPool, id: &str, sequence: i64, (event_type, version): 
 }
 
 /// A metric's value; 0 where there is none.
-fn metric(name: &str, label: &str) -> u64 {
+pub fn metric(name: &str, label: &str) -> u64 {
     let line = |line: &str| line.starts_with(name) && line.contains(label);
     let rendered = telemetry::metrics::render();
     let value = rendered.lines().find(|text| line(text)).and_then(|text| text.rsplit(' ').next()?.parse().ok());
@@ -69,21 +70,30 @@ pub async fn earlier_forms_are_read_as_what_they_mean_today(topic: Topic) {
     let loads = join_all((0..50).map(|_| commands.load::<Tally>("old"))).await;
     assert!(loads.into_iter().all(|load| load.expect("loaded").0.numbers == [1, 2, 3]));
 
-    // One row is several messages, each with an id of its own, the same at each publishing.
-    let relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
-    eventually(PATIENCE, async || topic.records().await.len() == 3).await;
-    // What the consumer records would be published, and come back to it.
-    relay.stop().await;
-    let published = topic.records().await;
-    let ids: std::collections::BTreeSet<Uuid> =
-        published.iter().map(|stored| Message::from_record(&stored.record).expect("a message").id).collect();
-    assert_eq!(ids.len(), 3);
+    // One row is several messages in their order, each with an id of its own, the same at each publishing.
+    let published = async |times: usize| {
+        let relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
+        eventually(PATIENCE, async || topic.records().await.len() == 3 * times).await;
+        // What the consumer records would be published, and come back to it.
+        relay.stop().await;
+        let messages = topic.records().await.into_iter().map(|stored| {
+            let message = Message::from_record(&stored.record).expect("a message");
+            (message.id, message.data::<NumberAdded>().expect("a number").number)
+        });
+        messages.collect::<Vec<_>>()
+    };
+    let once = published(1).await;
+    assert_eq!(once.iter().map(|(_, number)| *number).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(once.iter().map(|(id, _)| *id).collect::<BTreeSet<Uuid>>().len(), 3);
     let events = service.store().load(&[(StreamId::of::<Tally>("old"), 0)]).await.expect("events").remove(0);
-    assert!(ids.contains(&events[0].metadata.event_id));
+    assert_eq!((once[0].0, once[2].0), (events[0].metadata.event_id, events[2].metadata.event_id));
+    sqlx::query("DELETE FROM checkpoints").execute(pool).await.expect("set back");
+    assert_eq!(published(2).await, once.repeat(2));
 
-    // A consumer goes on from there.
+    // A consumer goes on from there, and takes each once.
     let _consumer = Process::consumer::<true>(service.store(), &topic);
-    eventually(PATIENCE, async || service.tally("old").await.numbers == [1, 2, 3, 1, 2, 3]).await;
+    eventually(PATIENCE, async || service.consumed().await == 6).await;
+    assert_eq!(service.tally("old").await.numbers, [1, 2, 3, 1, 2, 3]);
 }
 
 pub async fn what_a_newer_program_wrote_stops_whoever_meets_it(topic: Topic) {
@@ -95,7 +105,13 @@ pub async fn what_a_newer_program_wrote_stops_whoever_meets_it(topic: Topic) {
     // It could be read as if it were of today: that is a guess.
     let refused = commands.execute::<Tally>("new", &origin(), Command::Add(3)).await.expect_err("refused");
     let commands::Error::NotRecorded(error @ Error::UnknownVersion { .. }) = refused else { panic!("{refused}") };
-    assert!(error.to_string().contains("event 2 of tally/new: added is of version 2"), "{error}");
+    let position: i64 = sqlx::query_scalar("SELECT position FROM events WHERE event_version = '2'")
+        .fetch_one(&service.database.pool)
+        .await
+        .expect("a position");
+    let told =
+        format!("event 2 of tally/new at position {position}: added is of version 2, and this program knows it up");
+    assert!(error.to_string().contains(&told), "{error}");
     let loads = join_all((0..50).map(|_| commands.load::<Tally>("new"))).await;
     assert!(loads.into_iter().all(|load| matches!(load, Err(Error::UnknownVersion { .. }))));
 
@@ -105,16 +121,26 @@ pub async fn what_a_newer_program_wrote_stops_whoever_meets_it(topic: Topic) {
     let beyond = service.store().checkpoint("relay").await.expect("read");
     let events = service.store().load(&[(StreamId::of::<Tally>("new"), 1)]).await.expect("events").remove(0);
     assert!(beyond < events[0].cursor, "it was not passed by");
+    // What was recorded before it is published, although both were read at once.
+    eventually(PATIENCE, async || topic.records().await.len() == 1).await;
 
-    // A program that is as new (here: the event is as old) goes on where it stood.
+    // A program that is as new (here: the event is as old) goes on where it stood, up to what is still newer: a type
+    // that nobody here has heard of.
+    written(&service.database.pool, "new", 3, ("gift_wrapped", "1"), r#"{"GiftWrapped":{}}"#).await;
     relay.stop().await;
-    sqlx::query("UPDATE events SET event_version = '1' WHERE event_version = '2'")
-        .execute(&service.database.pool)
-        .await
-        .expect("changed");
+    let known = async |what: &str| {
+        let change = format!("UPDATE events SET event_type = 'added', event_version = '1', {what}");
+        sqlx::query(&change).execute(&service.database.pool).await.expect("changed");
+    };
+    known("payload = payload WHERE event_version = '2'").await;
+    let relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
+    eventually(PATIENCE, async || topic.records().await.len() == 2).await;
+    eventually(PATIENCE, async || metric("follower_stopped_by_version", stopped) == 1).await;
+    relay.stop().await;
+    known(r#"payload = '{"Added":{"number":3}}' WHERE event_type = 'gift_wrapped'"#).await;
     let _relay = Process::relay(service.store(), Arc::clone(&topic.broker), topic.name);
-    eventually(PATIENCE, async || topic.records().await.len() >= 2).await;
     eventually(PATIENCE, async || metric("follower_stopped_by_version", stopped) == 0).await;
+    eventually(PATIENCE, async || topic.records().await.len() == 3).await;
 }
 
 pub async fn a_message_of_a_newer_form_stops_the_consumer_before_it(topic: Topic) {

@@ -8,7 +8,7 @@ use domain::notification::Kind;
 use domain::notification::webhook::{Event, Settings, Webhook};
 use event_store::RecordedEvent;
 use runtime::Projection;
-use runtime::projection::ReadModel;
+use runtime::projection::{Passed, ReadModel};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -32,25 +32,25 @@ impl Projection for Webhooks {
     }
 
     async fn apply(&self, connection: &mut PgConnection, events: &[RecordedEvent]) -> anyhow::Result<()> {
+        let mut passed = Passed::default();
         for event in events {
             let id = Uuid::parse_str(&event.aggregate_id)?;
             let sequence = i64::try_from(event.sequence)?;
-            match event.decode::<Webhook>()? {
-                Event::WebhookRegistered { settings, at } => {
-                    write(connection, id, &settings, at, sequence).await?;
-                }
-                Event::WebhookChanged { settings, at } => write(connection, id, &settings, at, sequence).await?,
-                Event::WebhookSecretRotated { .. } => {
-                    let query = "UPDATE webhooks SET sequence = $2 WHERE webhook_id = $1";
-                    sqlx::query(query).bind(id).bind(sequence).execute(&mut *connection).await?;
-                }
-                Event::WebhookRemoved { .. } => {
-                    let query = "DELETE FROM webhooks WHERE webhook_id = $1";
-                    sqlx::query(query).bind(id).execute(&mut *connection).await?;
+            passed.note(id, sequence);
+            for event in event.decode_all::<Webhook>()? {
+                match event {
+                    Event::WebhookRegistered { settings, at } | Event::WebhookChanged { settings, at } => {
+                        write(connection, id, &settings, at, sequence).await?;
+                    }
+                    Event::WebhookSecretRotated { .. } => {}
+                    Event::WebhookRemoved { .. } => {
+                        let query = "DELETE FROM webhooks WHERE webhook_id = $1";
+                        sqlx::query(query).bind(id).execute(&mut *connection).await?;
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(passed.write(connection, "webhooks", "webhook_id", "sequence").await?)
     }
 }
 

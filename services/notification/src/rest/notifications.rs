@@ -186,7 +186,10 @@ impl Api {
         let row = row.ok_or_else(|| Problem::not_found("There is no such notification"))?;
         let stream = StreamId::of::<notification::Notification>(id.0.to_string());
         let events = self.store.load(&[(stream, 0)]).await.map_err(unavailable)?.pop().unwrap_or_default();
-        let history = events.iter().map(step).collect::<Result<Vec<_>, _>>().map_err(Problem::internal)?;
+        let mut history = Vec::with_capacity(events.len());
+        for event in &events {
+            history.extend(steps(event).map_err(Problem::internal)?);
+        }
         Ok(Json(Story { notification: notification(row), history }))
     }
 
@@ -254,7 +257,12 @@ fn notification(row: queries::Notification) -> Notification {
     }
 }
 
-fn step(event: &RecordedEvent) -> Result<Step, event_store::Error> {
+/// The steps that were recorded as one.
+fn steps(event: &RecordedEvent) -> Result<impl Iterator<Item = Step> + use<>, event_store::Error> {
+    Ok(event.decode_all::<notification::Notification>()?.map(step))
+}
+
+fn step(event: Event) -> Step {
     let empty = |at, step: &str| Step {
         at: Timestamp(at),
         step: step.to_owned(),
@@ -269,7 +277,7 @@ fn step(event: &RecordedEvent) -> Result<Step, event_store::Error> {
         code,
         ..empty(at, step)
     };
-    Ok(match event.decode::<notification::Notification>()? {
+    match event {
         Event::NotificationQueued { at, .. } => empty(at, "queued"),
         Event::NotificationSent { attempt, at } => Step { attempt: Some(attempt), ..empty(at, "sent") },
         Event::AttemptFailed { attempt, failure, code, next_attempt_at, at } => Step {
@@ -279,7 +287,7 @@ fn step(event: &RecordedEvent) -> Result<Step, event_store::Error> {
         Event::NotificationGaveUp { attempts, failure, code, at } => failed(at, "failed", attempts, failure, code),
         Event::NotificationSkipped { why, at } => Step { why: Some(why.as_str().to_owned()), ..empty(at, "skipped") },
         Event::NotificationRequeued { at } => empty(at, "requeued"),
-    })
+    }
 }
 
 /// The request's own query, behind this notification.

@@ -120,7 +120,10 @@ fn queued(row: &queries::Due, events: &[RecordedEvent]) -> Result<Option<Queued>
     if i64::try_from(last.sequence) != Ok(row.sequence) {
         return Ok(None);
     }
-    let decoded = events.iter().map(RecordedEvent::decode::<Notification>).collect::<Result<Vec<_>, _>>()?;
+    let mut decoded = Vec::with_capacity(events.len());
+    for event in events {
+        decoded.extend(event.decode_all::<Notification>()?);
+    }
     let Some(Event::NotificationQueued { at: queued_at, .. }) = decoded.first() else { return Ok(None) };
     let queued_at = *queued_at;
     let Notification::Known(known) = kernel::fold(decoded) else { return Ok(None) };
