@@ -87,6 +87,9 @@ pub struct ProjectionRebuildArgs {
     /// At most so many events a second, to leave more to the shop.
     #[arg(long, value_name = "EVENTS", value_parser = values::rate)]
     pub rate: Option<f64>,
+    /// Take what the machine has; else most of the time is left to a shop that is at work.
+    #[arg(long, conflicts_with = "rate")]
+    pub hurry: bool,
     /// Drop the table that served before.
     #[arg(long)]
     pub drop_old: bool,

@@ -15,9 +15,12 @@ use crate::postgres::Server;
 use anyhow::Context;
 use event_store::clock;
 use futures::StreamExt;
+use hdrhistogram::Histogram;
 use live::Traffic;
 use runtime::projection::verify::{self, Place};
-use runtime::projection::{Database, Options, Progress, ReadModel, Report as Made, rebuild as rebuild_table};
+use runtime::projection::{
+    Database, Options, Others, Pace, Progress, ReadModel, Report as Made, rebuild as rebuild_table,
+};
 use serde::Serialize;
 use sqlx::{Connection, PgConnection, PgPool};
 use std::sync::Arc;
@@ -27,8 +30,15 @@ use tokio_util::sync::CancellationToken;
 pub use generate::generate;
 
 const DATABASE: &str = "sagashop_bench_rebuild";
-/// Traffic is measured for so long before, and at least so long during rebuilds.
-const TRAFFIC: Duration = Duration::from_secs(10);
+/// The first orders pay for connections and plans.
+const WARM_UP: Duration = Duration::from_secs(3);
+/// Traffic is measured in turn without and beside rebuilds, so many times each, so that what else the machine does falls
+/// on both.
+const TURNS: u32 = 3;
+/// At least so long at a time.
+const TURN: Duration = Duration::from_secs(5);
+/// Until the orders of the turn before are through.
+const BETWEEN: Duration = Duration::from_millis(500);
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
@@ -49,9 +59,13 @@ pub struct Report {
     pub memory_mib_max: Option<f64>,
     /// How long the swap held the table.
     pub swap_ms: f64,
-    /// Orders that were placed a second while a rebuild went on, and before.
+    /// Orders that were placed a second while a rebuild went on, and without one.
     pub traffic_per_s: f64,
-    /// From when an order was due until its row could be read, without a rebuild.
+    /// From when an order was due until its row could be read, without a rebuild: half of them.
+    pub traffic_p50_ms: f64,
+    /// The same while one goes on.
+    pub traffic_p50_during_ms: f64,
+    /// Ninety-nine of a hundred, without a rebuild.
     pub traffic_p99_ms: f64,
     /// The same while one goes on.
     pub traffic_p99_during_ms: f64,
@@ -138,7 +152,8 @@ async fn measure(pool: &PgPool, database: &Database, args: &BenchRebuildArgs) ->
     anyhow::ensure!(verified.found == 0, "{} rows differ: {:?}", verified.found, verified.differences.first());
     let memory_mib_max = memory::most_mib();
 
-    let (before, during) = traffic(pool, database, &model, args.rate).await?;
+    let (without, during) = traffic(pool, database, &model, args.rate).await?;
+    let (p99, p99_during) = (ms(&without, 0.99), ms(&during, 0.99));
     let rate = |count: u64, took: Duration| count as f64 / took.as_secs_f64().max(f64::EPSILON);
     let (copy, rebuilt) = (rate(written.events, copy_s), rate(made.events, made.took));
     Ok(Report {
@@ -151,9 +166,11 @@ async fn measure(pool: &PgPool, database: &Database, args: &BenchRebuildArgs) ->
         memory_mib_max,
         swap_ms: made.swap.as_secs_f64() * 1_000.0,
         traffic_per_s: args.rate,
-        traffic_p99_ms: before,
-        traffic_p99_during_ms: during,
-        traffic_slowdown: during / before,
+        traffic_p50_ms: ms(&without, 0.5),
+        traffic_p50_during_ms: ms(&during, 0.5),
+        traffic_p99_ms: p99,
+        traffic_p99_during_ms: p99_during,
+        traffic_slowdown: p99_during / p99,
         canary_before: Canary::default(),
         canary_after: Canary::default(),
     })
@@ -176,25 +193,36 @@ async fn copied(pool: &PgPool) -> anyhow::Result<Duration> {
     Ok(began.elapsed())
 }
 
-/// Ninety-nine of a hundred orders' time in milliseconds: without a rebuild, and while the table is made anew by one
-/// worker, again and again.
+/// How long orders take without a rebuild, and while the table is made anew by one worker, again and again.
 async fn traffic(
     pool: &PgPool,
     database: &Database,
     model: &Arc<dyn ReadModel>,
     rate: f64,
-) -> anyhow::Result<(f64, f64)> {
+) -> anyhow::Result<(Histogram<u64>, Histogram<u64>)> {
+    eprintln!("{rate:.0} orders a second, in turn without a rebuild and while the table is made anew.");
     let traffic = Traffic::begin(pool, rate).await?;
-    eprintln!("{rate:.0} orders a second without a rebuild.");
-    tokio::time::sleep(TRAFFIC).await;
-    let before = traffic.p99_ms();
-    eprintln!("{rate:.0} orders a second while the table is made anew.");
-    traffic.forget();
-    let began = Instant::now();
-    while began.elapsed() < TRAFFIC {
-        make(database, model, &Options::default()).await?;
+    tokio::time::sleep(WARM_UP).await;
+    let (mut without, mut during) = (live::times()?, live::times()?);
+    // As the command does it.
+    let pace = Pace { others: Some(Others::watch(database)), ..Pace::default() };
+    let options = Options { pace, ..Options::default() };
+    for _ in 0..TURNS {
+        traffic.forget();
+        tokio::time::sleep(TURN).await;
+        without.add(traffic.times())?;
+        let began = Instant::now();
+        traffic.forget();
+        while began.elapsed() < TURN {
+            make(database, model, &options).await?;
+        }
+        during.add(traffic.times())?;
+        tokio::time::sleep(BETWEEN).await;
     }
-    let during = traffic.p99_ms();
     traffic.end().await?;
-    Ok((before, during))
+    Ok((without, during))
+}
+
+fn ms(times_us: &Histogram<u64>, quantile: f64) -> f64 {
+    times_us.value_at_quantile(quantile) as f64 / 1_000.0
 }

@@ -7,8 +7,8 @@ use chrono::Utc;
 use event_store::Cursor;
 use runtime::projection::verify::Options as Comparison;
 use runtime::projection::{
-    Database, Description, Error, Options, Pace, Progress, Report, describe, drop_old as drop_old_table, place_of,
-    place_since, rebuild as rebuild_table, states,
+    Database, Description, Error, Options, Others, Pace, Progress, Report, describe, drop_old as drop_old_table,
+    place_of, place_since, rebuild as rebuild_table, states,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -168,7 +168,8 @@ async fn one(
 ) -> anyhow::Result<Option<Report>> {
     let since = since(database, args).await.map_err(|error| failed(named, error))?;
     let parallel = usize::from(args.parallel);
-    let pace = Pace { events_per_s_max: args.rate, ..Pace::default() };
+    let others = (!args.hurry && args.rate.is_none()).then(|| Others::watch(database));
+    let pace = Pace { events_per_s_max: args.rate, others, ..Pace::default() };
     let comparison = Comparison { parallel, sample: args.sample, pace: pace.clone(), ..Comparison::default() };
     let options = Options {
         parallel,

@@ -13,6 +13,7 @@ mod copy;
 mod database;
 mod fill;
 mod model;
+mod others;
 mod passed;
 mod progress;
 mod rebuild;
@@ -41,6 +42,7 @@ pub(crate) use background::Keeper;
 pub use copy::{Cell, Jsonb, Row};
 pub use database::Database;
 pub use model::{Fold, ReadModel, Table};
+pub use others::Others;
 pub use passed::Passed;
 pub use progress::{Pace, Progress, Stage};
 pub use rebuild::{Error, Options, Report, rebuild};
@@ -124,6 +126,11 @@ pub fn follow(
     (handle, Follower { service, store, pool, projection, at: sender, wanted, precedence, measures, tracer })
 }
 
+/// The checkpoint is not where this instance left it.
+#[derive(Debug, thiserror::Error)]
+#[error("another instance or a rebuild has moved the checkpoint")]
+struct Moved;
+
 /// Runs one projection.
 pub struct Follower {
     service: &'static str,
@@ -161,6 +168,9 @@ impl Follower {
         let (service, projection) = (self.service, self.projection.name());
         if let Some(event_store::Error::UnknownVersion { .. }) = error.downcast_ref() {
             tracing::error!(service, projection, %error, "the projection stands still: it reads nothing beyond this");
+        } else if error.is::<Moved>() {
+            // Nothing is wrong: another instance was faster, or new rows serve.
+            tracing::debug!(service, projection, %error, "the projection goes on from there");
         } else {
             tracing::warn!(service, projection, %error, "the projection tries again");
         }
@@ -264,7 +274,7 @@ impl Follower {
         .bind(from.position)
         .execute(&mut *transaction)
         .await?;
-        anyhow::ensure!(moved.rows_affected() == 1, "another instance has moved the checkpoint");
+        anyhow::ensure!(moved.rows_affected() == 1, Moved);
         transaction.commit().await?;
         Ok(())
     }

@@ -21,6 +21,11 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// The most that is told apart.
 const LONGEST_US: u64 = 60_000_000;
 
+/// None yet, in microseconds.
+pub(super) fn times() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_max(LONGEST_US, 3)?)
+}
+
 /// Orders that are being placed.
 pub(super) struct Traffic {
     times_us: Arc<Mutex<Histogram<u64>>>,
@@ -36,15 +41,16 @@ impl Traffic {
         let rows = order_service::projection();
         let (handle, follower) = projection::follow("order", Arc::clone(&store), pool.clone(), rows);
         let following = tokio::spawn(follower.run(stop.clone()));
-        let times_us = Arc::new(Mutex::new(Histogram::new_with_max(LONGEST_US, 3)?));
+        let times_us = Arc::new(Mutex::new(times()?));
         let placing =
             Placing { commands: Commands::new(store, clock::system()), handle, times_us: Arc::clone(&times_us) };
         let placing = tokio::spawn(place_all(Arc::new(placing), rate, stop.clone()));
         Ok(Self { times_us, stop, tasks: vec![following, placing] })
     }
 
-    pub(super) fn p99_ms(&self) -> f64 {
-        self.times_us.lock().value_at_quantile(0.99) as f64 / 1_000.0
+    /// What orders took since it was last forgotten.
+    pub(super) fn times(&self) -> Histogram<u64> {
+        self.times_us.lock().clone()
     }
 
     pub(super) fn forget(&self) {

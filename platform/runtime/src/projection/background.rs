@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use super::model::ReadModel;
+use super::others::Others;
 use super::progress::{Pace, Progress};
 use super::rebuild::{self, Error, Options, Report};
 use super::{Database, database};
@@ -16,7 +17,7 @@ use crate::precedence::Precedence;
 
 /// Whoever rebuilds it now may die: so often it is looked whether that has happened.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Of the time: the rest belongs to requests.
+/// Of the time: the rest belongs to requests, and more of it while there are any.
 const SHARE: f64 = 0.5;
 
 /// Keeps one read model's rows of this code's version.
@@ -76,10 +77,16 @@ impl Keeper {
             rows.version = of_rows,
             "the read model's code has changed: its rows are made anew, and the older ones serve meanwhile"
         );
-        let pace = Pace { share: Some(SHARE), precedence: Some(Arc::clone(&self.precedence)), ..Pace::default() };
+        let database = Database::of(&self.pool);
+        let pace = Pace {
+            share: Some(SHARE),
+            others: Some(Others::watch(&database)),
+            precedence: Some(Arc::clone(&self.precedence)),
+            ..Pace::default()
+        };
         let options = Options { pace, ..Options::default() };
         let progress = Arc::<Progress>::default();
-        let made = rebuild::rebuild(&Database::of(&self.pool), &self.model, &options, &progress, shutdown).await?;
+        let made = rebuild::rebuild(&database, &self.model, &options, &progress, shutdown).await?;
         if let Some(Report { rows, took, swap, .. }) = made {
             measures.set(table.version, table.version);
             tracing::info!(

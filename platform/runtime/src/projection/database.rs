@@ -15,13 +15,15 @@ pub struct Database {
 }
 
 /// The usual for all of them. No statement of theirs is short, and none holds a transaction id for long.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "30s"),
     ("idle_in_transaction_session_timeout", "10min"),
     ("client_connection_check_interval", "2s"),
     ("standard_conforming_strings", "on"),
     ("jit", "off"),
+    // An index takes one processor, and leaves the others to the shop.
+    ("max_parallel_maintenance_workers", "0"),
 ];
 /// Streams are read along their index, in its order: to sort them all would take the memory that the order saves.
 const IN_ORDER: [(&str, &str); 4] = [

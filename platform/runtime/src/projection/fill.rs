@@ -154,7 +154,9 @@ async fn read_part(
             events += stream.events;
             passed += 1;
         }
-        let is_full = rows.len() >= BATCH_ROWS_MAX || rows.size() >= BATCH_BYTES_MAX || passed >= BATCH_STREAMS_MAX;
+        let is_full = rows.len() >= steps.batch_max(BATCH_ROWS_MAX)
+            || rows.size() >= BATCH_BYTES_MAX
+            || passed >= BATCH_STREAMS_MAX;
         if is_full || is_done {
             if work.stop.is_cancelled() {
                 return Ok(false);

@@ -8,10 +8,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::others::Others;
 use crate::precedence::Precedence;
 
 /// A batch waits so long at most for a crowd of requests to go.
 const GIVES_WAY: Duration = Duration::from_millis(250);
+/// Of the time, while others are at work.
+const SHARE_BESIDE_OTHERS: f64 = 0.3;
+/// Batches are so many times smaller then: what others wait for is over sooner.
+const SMALLER_BESIDE_OTHERS: usize = 4;
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -112,6 +117,8 @@ pub struct Pace {
     pub events_per_s_max: Option<f64>,
     /// Works for this share of the time, and leaves the rest to others.
     pub share: Option<f64>,
+    /// Leaves these most of the time while they are at work.
+    pub others: Option<Others>,
     /// Lets crowds of requests go first.
     pub precedence: Option<Arc<Precedence>>,
 }
@@ -134,9 +141,23 @@ impl Pace {
 }
 
 impl Steps {
+    /// A batch of so many at most is made smaller beside others.
+    pub(super) fn batch_max(&self, at_most: usize) -> usize {
+        if self.is_beside_others() { at_most / SMALLER_BESIDE_OTHERS } else { at_most }
+    }
+
+    fn is_beside_others(&self) -> bool {
+        self.pace.others.as_ref().is_some_and(Others::are_busy)
+    }
+
+    fn share(&self) -> Option<f64> {
+        let share = self.pace.share;
+        if self.is_beside_others() { Some(share.unwrap_or(1.0).min(SHARE_BESIDE_OTHERS)) } else { share }
+    }
+
     /// After a batch of so many events: waits as long as is to be left to others.
     pub(super) async fn done(&mut self, events: u64) {
-        if let Some(share) = self.pace.share {
+        if let Some(share) = self.share() {
             tokio::time::sleep(self.since.elapsed().mul_f64((1.0 - share).max(0.0) / share.max(0.01))).await;
         }
         if let Some(rate) = self.pace.events_per_s_max {

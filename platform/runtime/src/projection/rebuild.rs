@@ -18,11 +18,14 @@ use super::verify::{self, Verified};
 use super::{Database, fill, shadow};
 use crate::failpoint;
 
+/// Maintenance of the table (autovacuum) gives way after a second of waiting; nobody else is kept from the table.
+const MAINTENANCE_MAX: &str = "SET LOCAL lock_timeout = '3s'";
 /// Whoever asks the serving table waits so long at most for the swap to wait for those who asked before.
-const LOCK_MAX: &str = "SET LOCAL lock_timeout = '150ms'";
-/// Somebody always reads: it is tried again and again, and given up after so many times.
-const SWAPS_MAX: u32 = 200;
-const SWAP_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const LOCK_MAX: &str = "SET LOCAL lock_timeout = '50ms'";
+/// Somebody always reads: it is tried again and again, and given up after so long.
+const SWAP_MAX: Duration = Duration::from_secs(60);
+/// It is tried less often the longer it takes: while it waits for the lock, nobody can use the table.
+const SWAP_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// How a read model is made anew.
 #[derive(Debug, Clone)]
@@ -90,10 +93,14 @@ pub enum Error {
     #[error("this database user may make no tables in the schemas of rebuilds ({0}): run it as the tables' owner")]
     NotAllowed(String),
     /// The table is read all the time.
-    #[error("{table} is read without a pause: the new table could not take its place; the same command tries it again")]
+    #[error(
+        "{table} is used without a pause{by}: the new table could not take its place; the same command tries it again"
+    )]
     NeverIdle {
         /// Which.
         table: &'static str,
+        /// By whom, as far as it is known.
+        by: String,
     },
     /// The new table is not what the events say. It serves nobody, and is kept to be looked at.
     #[error("{} of the new table's rows are not as the events have them: it does not take the old one's place", .0.found)]
@@ -205,24 +212,34 @@ impl Work<'_> {
         began: Instant,
     ) -> Result<Option<Report>, Error> {
         let mut reader = self.database.reader().await?;
+        self.progress.enter(Stage::CatchingUp);
         let Some(mut caught_up) = self.catch_up(catching_up, &mut reader, connection).await? else { return Ok(None) };
         let Some(verified) = self.verify(catching_up.at).await? else { return Ok(None) };
-        for _ in 0..SWAPS_MAX {
+        self.progress.enter(Stage::Swapping);
+        shadow::make_room(connection, self.model.table()).await?;
+        let (trying, mut again) = (Instant::now(), SWAP_AGAIN.0);
+        loop {
             let Some(events) = self.catch_up(catching_up, &mut reader, connection).await? else { return Ok(None) };
             caught_up += events;
-            self.progress.enter(Stage::Swapping);
-            if let Some(swap) = self.swap(connection, catching_up, &mut reader, began.elapsed()).await? {
+            let in_the_way = shadow::in_the_way(connection, self.model.table()).await?;
+            if in_the_way.is_empty()
+                && let Some(swap) = self.swap(connection, catching_up, &mut reader, began.elapsed()).await?
+            {
                 failpoint::pass("rebuild.swapped");
                 let (events, rows) = (self.progress.events(), self.progress.rows());
                 let (took, is_resumed) = (began.elapsed(), self.begun.is_resumed);
                 return Ok(Some(Report { events, rows, caught_up, took, swap, is_resumed, verified }));
             }
+            if trying.elapsed() >= SWAP_MAX {
+                let by = if in_the_way.is_empty() { String::new() } else { format!(" by {}", in_the_way.join(", ")) };
+                return Err(Error::NeverIdle { table: self.model.table().name, by });
+            }
             tokio::select! {
-                () = tokio::time::sleep(SWAP_AGAIN_AFTER) => {}
+                () = tokio::time::sleep(again) => {}
                 () = self.stop.cancelled() => return Ok(None),
             }
+            again = (again * 2).min(SWAP_AGAIN.1);
         }
-        Err(Error::NeverIdle { table: self.model.table().name })
     }
 
     /// Follows what was recorded, until little is left. How many events that were; none when it was interrupted.
@@ -232,7 +249,6 @@ impl Work<'_> {
         reader: &mut PgConnection,
         writer: &mut PgConnection,
     ) -> Result<Option<u64>, Error> {
-        self.progress.enter(Stage::CatchingUp);
         let (mut events, mut steps) = (0, self.options.pace.steps(1));
         while !self.stop.is_cancelled() {
             let round = catching_up.round(reader, writer).await?;
@@ -272,6 +288,12 @@ impl Work<'_> {
     ) -> Result<Option<Duration>, Error> {
         let (table, at) = (self.model.table(), catching_up.at);
         let mut transaction = connection.begin().await?;
+        sqlx::query(MAINTENANCE_MAX).execute(&mut *transaction).await?;
+        // This lock keeps off neither who reads nor who writes, and the transaction has no id yet.
+        let maintenance = format!("LOCK TABLE public.{} IN SHARE UPDATE EXCLUSIVE MODE", table.name);
+        if is_refused(sqlx::query(&maintenance).execute(&mut *transaction).await)? {
+            return Ok(None);
+        }
         sqlx::query(LOCK_MAX).execute(&mut *transaction).await?;
         // The table first, then the checkpoint: in the order in which the projection's own transaction takes them.
         let lock = format!("LOCK TABLE public.{} IN ACCESS EXCLUSIVE MODE", table.name);

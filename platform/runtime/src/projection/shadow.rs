@@ -156,11 +156,9 @@ pub(super) async fn take_over(connection: &mut PgConnection, table: &Table) -> s
     .bind(format!("public.{name}"))
     .fetch_all(&mut *connection)
     .await?;
-    for statement in [
-        format!("DROP TABLE IF EXISTS {OLD}.{name}"),
-        format!("ALTER TABLE public.{name} SET SCHEMA {OLD}"),
-        format!("ALTER TABLE {NEW}.{name} SET SCHEMA public"),
-    ] {
+    for statement in
+        [format!("ALTER TABLE public.{name} SET SCHEMA {OLD}"), format!("ALTER TABLE {NEW}.{name} SET SCHEMA public")]
+    {
         connection.execute(statement.as_str()).await?;
     }
     for (grantee, right, is_grantable) in grants {
@@ -184,6 +182,27 @@ pub(super) async fn move_checkpoint(connection: &mut PgConnection, table: &Table
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Drops what was kept of the time before the last rebuild, so that the swap need not: files take their time.
+pub(super) async fn make_room(connection: &mut PgConnection, table: &Table) -> sqlx::Result<()> {
+    connection.execute(format!("DROP TABLE IF EXISTS {OLD}.{}", table.name).as_str()).await?;
+    Ok(())
+}
+
+/// Who uses the serving table, and has for longer than a swap may wait: they are not to be waited for with a lock that
+/// everybody else queues behind.
+pub(super) async fn in_the_way(connection: &mut PgConnection, table: &Table) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT DISTINCT format('%s (process %s)', coalesce(nullif(a.application_name, ''), a.backend_type), a.pid)
+           FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+          WHERE l.locktype = 'relation' AND l.granted AND l.relation = to_regclass($1) AND a.pid <> pg_backend_pid()
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND a.xact_start < clock_timestamp() - interval '100 ms' AND a.backend_type <> 'autovacuum worker'",
+    )
+    .bind(format!("public.{}", table.name))
+    .fetch_all(connection)
+    .await
 }
 
 /// Drops the table that served before. Whether there was one.
