@@ -67,7 +67,7 @@ impl Service {
         host.projection(Arc::new(projection::Sagas::new(host.store())));
         let pool = host.deps().pool.clone();
         let keys = web::Idempotency::kept_by(host.store(), rest::Acts::new(pool.clone()));
-        let api = rest::Api::new(host.commands(), pool.clone(), keys);
+        let api = rest::api(host.commands(), pool.clone(), keys);
         let app = web::App::new("orchestrator", rest::TITLE, api).options(config.edge).verifier(verifier).check(
             "database",
             move || {

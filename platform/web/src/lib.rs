@@ -50,4 +50,4 @@ pub use retries::RetryBudget;
 pub use rotation::Rotation;
 pub use server::{App, serve, serve_endpoint};
 pub use signature::{SIGNATURE, SIGNATURE_TOLERANCE, SignatureError, WeakSecret, WebhookKey};
-pub use types::{Amount, Form, Formed, Line, Text, Timestamp};
+pub use types::{Amount, Form, Formed, Line, OptionalJson, Text, Timestamp};

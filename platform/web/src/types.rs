@@ -11,11 +11,13 @@ use serde_json::{Number, Value};
 
 mod formed;
 pub(crate) mod line;
+mod optional;
 mod text;
 mod timestamp;
 
 pub use formed::{Form, Formed};
 pub use line::Line;
+pub use optional::OptionalJson;
 pub use text::Text;
 pub use timestamp::Timestamp;
 

@@ -12,7 +12,7 @@ use poem_openapi::{ApiResponse, OpenApi, Tags};
 use sqlx::PgPool;
 use uuid::Uuid;
 use web::auth::{Bearer, Identity};
-use web::{Answered, App, Idempotency, IdempotencyKey, Problem, RequestContext};
+use web::{Answered, App, Idempotency, IdempotencyKey, OptionalJson, Problem, RequestContext};
 
 use crate::commands::{self, By, Orders, Wanted};
 use crate::error::Error;
@@ -20,12 +20,10 @@ use crate::queries::{Page, Queries};
 use crate::watch::Watches;
 
 mod bodies;
-mod optional;
 mod stream;
 mod token;
 
 use bodies::{CancelOrder, CreateOrder, Happening, Order, OrderPage, Status};
-use optional::OptionalJson;
 use stream::Happenings;
 
 /// The longest that one may wait for an order's end.

@@ -7,6 +7,7 @@ use super::{For, Row};
 const ORDER: &str = r#"{"product_id":"$product","quantity":1}"#;
 const LOG_LEVEL: &str = r#"{"filter":"warn"}"#;
 const REASON: &str = r#"{"reason":"why not"}"#;
+const RESTART: &str = r#"{"step":"refund_payment","reason":"why not"}"#;
 const REGISTER: &str = r#"{"name":"New","email":"$new","password":"$password"}"#;
 const LOGIN: &str = r#"{"email":"$email","password":"$password"}"#;
 const ADDRESS: &str =
@@ -51,6 +52,9 @@ pub(super) const ROUTES: &[Row] = &[
     Row::new(Orchestrator, "POST /sagas/{order_id}/retry", For::Admins, "$order", "").good(&[200, 409]),
     Row::new(Orchestrator, "POST /sagas/{order_id}/skip", For::Admins, "$order", REASON).good(&[200, 409]),
     Row::new(Orchestrator, "POST /sagas/{order_id}/cancel", For::Admins, "$order", REASON).good(&[200, 409]),
+    Row::new(Orchestrator, "POST /sagas/{order_id}/pause", For::Admins, "$order", REASON).good(&[200, 409]),
+    Row::new(Orchestrator, "POST /sagas/{order_id}/resume", For::Admins, "$order", REASON).good(&[200, 409]),
+    Row::new(Orchestrator, "POST /sagas/{order_id}/restart-from", For::Admins, "$order", RESTART).good(&[200, 409]),
     Row::new(User, "GET /admin/log-level", For::Admins, "", ""),
     Row::new(User, "PUT /admin/log-level", For::Admins, "", LOG_LEVEL),
     Row::new(Product, "GET /admin/log-level", For::Admins, "", ""),
