@@ -38,15 +38,6 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    /// Of a thousand orders.
-    const SHARES: [(u32, fn(&mut Dice) -> Self); 5] = [
-        (30, |_| Self::Declined),
-        (15, |_| Self::Insufficient),
-        (5, |_| Self::OutOfStock),
-        (20, |dice| Self::CancelledAtOnce(dice.0.random_range(1_000..15_000))),
-        (30, |dice| Self::CancelledLater(dice.0.random_range(60_000_000..3_600_000_000))),
-    ];
-
     /// What is to be charged.
     pub(super) fn token(self) -> &'static str {
         match self {
@@ -84,14 +75,15 @@ impl Dice {
 
     /// What comes of the next order.
     pub(super) fn fate(&mut self) -> Fate {
-        let mut drawn = self.0.random_range(0..1_000);
-        for (share, fate) in Fate::SHARES {
-            if drawn < share {
-                return fate(self);
-            }
-            drawn -= share;
+        // Of a thousand.
+        match self.0.random_range(0..1_000_u32) {
+            0..30 => Fate::Declined,
+            30..45 => Fate::Insufficient,
+            45..50 => Fate::OutOfStock,
+            50..70 => Fate::CancelledAtOnce(self.0.random_range(1_000..15_000)),
+            70..100 => Fate::CancelledLater(self.0.random_range(60_000_000..3_600_000_000)),
+            _ => Fate::Confirmed,
         }
-        Fate::Confirmed
     }
 
     /// One of so many.
