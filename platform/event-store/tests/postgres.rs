@@ -6,13 +6,14 @@ use std::time::Duration;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
 use cqrs_es::{AggregateError, CqrsFramework};
 use event_store::{
-    Append, Cursor, Error, EventStore, HashChain, MIGRATOR, Metadata, NewEvent, PgStore, RecordedEvent, StoreOptions,
-    StreamId,
+    Append, Cursor, Error, EventStore, HashChain, Kept, MIGRATOR, Metadata, NewEvent, PgStore, RecordedEvent,
+    StoreOptions, StreamId,
 };
 use kernel::Idempotent;
 use postgres_es::PostgresEventRepository;
 use serde::{Deserialize, Serialize};
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use testkit::eventually;
 use uuid::Uuid;
 
@@ -370,4 +371,38 @@ async fn a_stream_with_a_gap_is_never_folded() {
     sqlx::query("DELETE FROM events WHERE aggregate_id = 'p' AND sequence = 2").execute(&database.pool).await.unwrap();
     let loaded = store.history(StreamId::of::<Parcel>("p"), 0).await;
     assert!(matches!(&loaded, Err(Error::Failed(reason)) if reason.contains("gap")), "{loaded:?}");
+}
+
+async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(connection).await
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_after_a_success_and_after_nothing_else() {
+    let database = testkit::postgres::database_with(&MIGRATOR).await;
+    let options = (*database.pool.connect_options()).clone();
+    let pool = PgPoolOptions::new().max_connections(4).connect_with(options).await.unwrap();
+    let kept = Kept::new(&pool, 3);
+
+    let (mut one, mut other) = (kept.lend().await.unwrap(), kept.lend().await.unwrap());
+    let (first, second) = (backend(&mut one).await, backend(&mut other).await);
+    let first = one.done(first).unwrap();
+    // Fewer than half of the pool's.
+    other.done(second).unwrap();
+    eventually(PATIENCE, async || pool.num_idle() == 1).await;
+
+    let mut lent = kept.lend().await.unwrap();
+    assert_eq!(backend(&mut lent).await.unwrap(), first);
+    let failed = sqlx::query("SELECT 1 / 0").execute(&mut *lent).await;
+    lent.done(failed).unwrap_err();
+    eventually(PATIENCE, async || pool.num_idle() == 2).await;
+
+    let mut lent = kept.lend().await.unwrap();
+    let given_up = sqlx::query("SELECT pg_sleep(0.2)").execute(&mut *lent);
+    tokio::time::timeout(Duration::from_millis(10), given_up).await.unwrap_err();
+    drop(lent);
+    let mut lent = kept.lend().await.unwrap();
+    let answer = backend(&mut lent).await;
+    lent.done(answer).unwrap();
+    pool.acquire().await.unwrap();
 }

@@ -12,14 +12,21 @@ use tokio::time::{Instant, timeout_at};
 
 /// Fewer requests at a time are not a crowd: they leave room for both.
 const CROWD: usize = 2;
-/// A crowd that asks again as soon as it is answered makes pauses; this long a one is its end.
-const QUIET: Duration = Duration::from_millis(3);
+/// A crowd that asks again as soon as it is answered makes pauses. One that has lasted is expected back for a while: a
+/// pause this much of its time is its end.
+const QUIET_SHARE: u32 = 4;
+/// Two that came together by chance are waited for no longer than this.
+const QUIET_MIN: Duration = Duration::from_millis(3);
+/// The longest pause within a crowd: that of clients who get no processor to ask again.
+const QUIET_MAX: Duration = Duration::from_millis(25);
 
 /// Who is being answered now.
 #[derive(Debug)]
 pub struct Precedence {
     began: Instant,
     inside: AtomicUsize,
+    /// When the crowd came together, in µs since `began`.
+    gathered_us: AtomicU64,
     /// When the last of a crowd left, in µs since `began`; 0: there was none.
     crowded_us: AtomicU64,
     left: Notify,
@@ -27,8 +34,8 @@ pub struct Precedence {
 
 impl Default for Precedence {
     fn default() -> Self {
-        let (inside, crowded_us) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { began: Instant::now(), inside, crowded_us, left: Notify::new() }
+        let (inside, gathered_us, crowded_us) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { began: Instant::now(), inside, gathered_us, crowded_us, left: Notify::new() }
     }
 }
 
@@ -40,7 +47,9 @@ pub struct Inside<'a>(&'a Precedence);
 impl Precedence {
     /// A request is being answered from now on.
     pub fn enter(&self) -> Inside<'_> {
-        self.inside.fetch_add(1, Ordering::Relaxed);
+        if self.inside.fetch_add(1, Ordering::Relaxed) + 1 == CROWD && self.pause().is_none() {
+            self.gathered_us.store(self.now_us(), Ordering::Relaxed);
+        }
         Inside(self)
     }
 
@@ -69,12 +78,24 @@ impl Precedence {
         if self.inside.load(Ordering::Relaxed) >= CROWD {
             return Some(None);
         }
+        self.pause().map(Some)
+    }
+
+    /// What is left of the pause that a crowd which has left may make; none: it has gone, or there was none.
+    fn pause(&self) -> Option<Duration> {
         let crowded_us = self.crowded_us.load(Ordering::Relaxed);
         if crowded_us == 0 {
             return None;
         }
+        let lasted = Duration::from_micros(crowded_us.saturating_sub(self.gathered_us.load(Ordering::Relaxed)));
+        let quiet = (lasted / QUIET_SHARE).clamp(QUIET_MIN, QUIET_MAX);
         let since = self.began.elapsed().saturating_sub(Duration::from_micros(crowded_us));
-        QUIET.checked_sub(since).filter(|pause| !pause.is_zero()).map(Some)
+        quiet.checked_sub(since).filter(|pause| !pause.is_zero())
+    }
+
+    /// µs since `began`, never 0.
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -82,8 +103,7 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         let precedence = self.0;
         if precedence.inside.fetch_sub(1, Ordering::Relaxed) >= CROWD {
-            let now_us = u64::try_from(precedence.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            precedence.crowded_us.store(now_us.max(1), Ordering::Relaxed);
+            precedence.crowded_us.store(precedence.now_us(), Ordering::Relaxed);
             precedence.left.notify_waiters();
         }
     }
@@ -116,8 +136,26 @@ mod tests {
         };
         let (gone, ()) = tokio::join!(precedence.give_way(LONGEST), leave);
         assert!(gone);
-        assert!(began.elapsed() >= Duration::from_millis(20) + QUIET, "{:?}", began.elapsed());
+        assert!(began.elapsed() >= Duration::from_millis(20 + 5), "{:?}", began.elapsed());
         assert!(!precedence.is_crowded());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longer_a_crowd_lasts_the_longer_a_pause_it_may_make() {
+        let precedence = Precedence::default();
+        for (asks, quiet) in [(1, QUIET_MIN), (100, QUIET_MAX)] {
+            for _ in 0..asks {
+                let crowd = (precedence.enter(), precedence.enter());
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                drop(crowd);
+                // It asks again within the pause: it is the same crowd.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let began = Instant::now();
+            assert!(precedence.give_way(LONGEST).await);
+            let pause = began.elapsed() + Duration::from_millis(1);
+            assert!((quiet..quiet + Duration::from_millis(2)).contains(&pause), "{pause:?} after {asks}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -59,7 +59,7 @@ impl Options {
             page_events_max: 1_000,
             checkpoint_every: Duration::from_millis(50),
             lease: Duration::from_secs(10),
-            crowded: (Duration::from_millis(250), 8),
+            crowded: (Duration::from_secs(1), 8),
             crowd_max: Duration::from_secs(15),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use event_store::Kept;
 use kernel::{Currency, Money, MoneyError};
 use runtime::Grouped;
 use sqlx::{PgPool, Postgres, QueryBuilder};
@@ -18,6 +19,9 @@ const ROW: &str =
     "SELECT id, name, price_minor, currency, available, category, sku, created_at, updated_at, deleted_at,
                           product_sequence, stock_sequence
                      FROM products WHERE ";
+
+/// Connections that are kept for quotes.
+const QUOTING: usize = 2;
 
 /// Which products, and how many.
 #[derive(Debug, Default, Clone)]
@@ -126,10 +130,10 @@ impl TryFrom<Row> for Entry {
 
 impl Queries {
     pub fn new(pool: PgPool, cache: Arc<Cache>) -> Self {
-        let quoting = pool.clone();
+        let quoting = Arc::new(Kept::new(&pool, QUOTING));
         let quotes = Grouped::start(move |group: Vec<Vec<Uuid>>| {
-            let pool = quoting.clone();
-            async move { quotes(&pool, group).await }
+            let kept = Arc::clone(&quoting);
+            async move { quotes(&kept, group).await }
         });
         Self { pool, cache, quotes: Arc::new(quotes) }
     }
@@ -187,9 +191,9 @@ impl Queries {
 }
 
 /// Each quote's own products.
-async fn quotes(pool: &PgPool, group: Vec<Vec<Uuid>>) -> Vec<Quotes> {
+async fn quotes(kept: &Kept, group: Vec<Vec<Uuid>>) -> Vec<Quotes> {
     let all: HashSet<Uuid> = group.iter().flatten().copied().collect();
-    let found = match quoted(pool, all.into_iter().collect()).await {
+    let found = match quoted(kept, all.into_iter().collect()).await {
         Ok(found) => found,
         Err(error) => {
             let error = Arc::new(error);
@@ -200,12 +204,14 @@ async fn quotes(pool: &PgPool, group: Vec<Vec<Uuid>>) -> Vec<Quotes> {
     group.into_iter().map(|ids| Ok(own(ids))).collect()
 }
 
-async fn quoted(pool: &PgPool, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Quoted>, Error> {
-    let rows: Vec<(Uuid, i64, String, i64)> =
+async fn quoted(kept: &Kept, ids: Vec<Uuid>) -> Result<HashMap<Uuid, Quoted>, Error> {
+    let mut connection = kept.lend().await?;
+    let rows =
         sqlx::query_as("SELECT id, price_minor, currency, available FROM products WHERE id = ANY($1) AND NOT deleted")
             .bind(ids)
-            .fetch_all(pool)
-            .await?;
+            .fetch_all(&mut *connection)
+            .await;
+    let rows: Vec<(Uuid, i64, String, i64)> = connection.done(rows)?;
     let quoted = rows.into_iter().map(|(id, minor, currency, available)| {
         Ok((id, Quoted { price: Money::new(minor, currency.parse()?), available }))
     });

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use super::answers::{self, bind_answers, insert_answers};
 use super::chain;
 use super::rows::{self, EventRows, insert_events};
-use super::{StoreOptions, is_unique_violation, translate};
+use super::{Kept, StoreOptions, is_unique_violation, translate};
 use crate::measures::Writing;
 use crate::{Answer, Append, Cursor, Error};
 
@@ -49,20 +49,25 @@ impl Queue {
 }
 
 /// Starts the writers; they end when the queue is dropped.
-pub(super) fn start(pool: &PgPool, options: StoreOptions, commits: &watch::Sender<u64>, measures: &Writing) -> Queue {
+pub(super) fn start(
+    kept: &Arc<Kept>,
+    options: StoreOptions,
+    commits: &watch::Sender<u64>,
+    measures: &Writing,
+) -> Queue {
     let (sender, receiver) = mpsc::channel(options.queue_max);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..options.writers.max(1) {
-        let (pool, receiver, commits) = (pool.clone(), Arc::clone(&receiver), commits.clone());
+        let (kept, receiver, commits) = (Arc::clone(kept), Arc::clone(&receiver), commits.clone());
         let (measures, tracer) = (measures.clone(), Tracer::of(options.service));
         tokio::spawn(async move {
             while let Some(mut group) = next_group(&receiver, options.group_events_max, &measures).await {
                 let appends = group.iter_mut().map(|pending| &mut pending.append);
-                if let Err(error) = chain::chain(&pool, options.hash_chain, appends).await {
+                if let Err(error) = chain::chain(kept.pool(), options.hash_chain, appends).await {
                     fail_all(group, &error, &measures);
                     continue;
                 }
-                write(&pool, group, &commits, &measures, tracer).await;
+                write(&kept, group, &commits, &measures, tracer).await;
             }
         });
     }
@@ -98,20 +103,14 @@ async fn next_group(
     Some(group)
 }
 
-async fn write(
-    pool: &PgPool,
-    mut group: Vec<Pending>,
-    commits: &watch::Sender<u64>,
-    measures: &Writing,
-    tracer: Tracer,
-) {
+async fn write(kept: &Kept, mut group: Vec<Pending>, commits: &watch::Sender<u64>, measures: &Writing, tracer: Tracer) {
     for _ in 0..ROUNDS_MAX {
         if group.is_empty() {
             return;
         }
         let began = Instant::now();
         let span = commit_span(tracer, &group);
-        match insert(pool, &group).await {
+        match insert(kept, &group).await {
             Ok(cursor) => {
                 let events = group.iter().map(|pending| pending.append.events.len()).sum();
                 committed(span, &group);
@@ -124,11 +123,11 @@ async fn write(
             }
             Err(error) if is_unique_violation(&error) => {
                 span.forget();
-                group = match without_repeated(pool, group, measures).await {
+                group = match without_repeated(kept.pool(), group, measures).await {
                     Ok(rest) => rest,
                     Err((group, error)) => return fail_all(group, &error, measures),
                 };
-                match rows::stale(pool, group.iter().map(|p| &p.append)).await {
+                match rows::stale(kept.pool(), group.iter().map(|p| &p.append)).await {
                     Ok(stale) => {
                         let stale: HashSet<_> = stale.into_iter().collect();
                         let (failed, rest): (Vec<_>, Vec<_>) =
@@ -195,7 +194,7 @@ async fn without_repeated(
 
 /// One statement is one transaction and one round trip. All of the group's appends get the cursor
 /// of its last event: a reader that has passed it has passed each of them.
-async fn insert(pool: &PgPool, group: &[Pending]) -> Result<Cursor, sqlx::Error> {
+async fn insert(kept: &Kept, group: &[Pending]) -> Result<Cursor, sqlx::Error> {
     const STATEMENT: &str = concat!(
         "WITH inserted AS (",
         insert_events!(),
@@ -213,7 +212,9 @@ async fn insert(pool: &PgPool, group: &[Pending]) -> Result<Cursor, sqlx::Error>
     } else {
         STATEMENT
     };
-    let (transaction_id, position): (String, i64) = sqlx::query_as_with(statement, arguments).fetch_one(pool).await?;
+    let mut connection = kept.lend().await?;
+    let inserted = sqlx::query_as_with(statement, arguments).fetch_one(&mut *connection).await;
+    let (transaction_id, position): (String, i64) = connection.done(inserted)?;
     Ok(Cursor { transaction_id: transaction_id.parse().unwrap_or(0), position })
 }
 

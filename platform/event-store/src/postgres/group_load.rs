@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use sqlx::PgPool;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::{StoreOptions, translate};
+use super::{Kept, StoreOptions, translate};
 use crate::measures::Storing;
 use crate::{Error, History, StreamId};
 
@@ -66,17 +65,17 @@ impl Queue {
 }
 
 /// Starts the readers; they end when the queue is dropped.
-pub(super) fn start(pool: &PgPool, options: StoreOptions, measures: &Storing) -> Queue {
+pub(super) fn start(kept: &Arc<Kept>, options: StoreOptions, measures: &Storing) -> Queue {
     let (sender, receiver) = mpsc::channel(options.queue_max);
     let receiver = Arc::new(Mutex::new(receiver));
     for _ in 0..options.readers.max(1) {
-        let (pool, receiver, measures) = (pool.clone(), Arc::clone(&receiver), measures.clone());
+        let (kept, receiver, measures) = (Arc::clone(kept), Arc::clone(&receiver), measures.clone());
         tokio::spawn(async move {
             let mut group = Vec::new();
             // One reader waits for work, the others for their turn to wait.
             while receiver.lock().await.recv_many(&mut group, options.group_loads_max).await > 0 {
                 let began = Instant::now();
-                answer(&pool, std::mem::take(&mut group)).await;
+                answer(&kept, std::mem::take(&mut group)).await;
                 measures.loaded(began.elapsed());
             }
         });
@@ -84,8 +83,8 @@ pub(super) fn start(pool: &PgPool, options: StoreOptions, measures: &Storing) ->
     Queue { sender, loading: AtomicUsize::new(0) }
 }
 
-async fn answer(pool: &PgPool, group: Vec<Pending>) {
-    match read(pool, &group).await {
+async fn answer(kept: &Kept, group: Vec<Pending>) {
+    match read(kept, &group).await {
         Ok(histories) => {
             for (pending, history) in group.into_iter().zip(histories) {
                 // Whoever went away meanwhile needs no answer.
@@ -104,12 +103,13 @@ async fn answer(pool: &PgPool, group: Vec<Pending>) {
 /// version than the first.
 type Found = (i64, Option<Vec<String>>, Option<i64>, Option<bool>);
 
-async fn read(pool: &PgPool, group: &[Pending]) -> Result<Vec<Result<History, Error>>, Error> {
+async fn read(kept: &Kept, group: &[Pending]) -> Result<Vec<Result<History, Error>>, Error> {
     let types: Vec<&str> = group.iter().map(|pending| pending.stream.aggregate_type).collect();
     let ids: Vec<&str> = group.iter().map(|pending| pending.stream.aggregate_id.as_str()).collect();
     let after: Vec<i64> = group.iter().map(|pending| i64::try_from(pending.after).unwrap_or(i64::MAX)).collect();
-    let mut found: Vec<Found> =
-        sqlx::query_as(LOAD).bind(types).bind(ids).bind(after).fetch_all(pool).await.map_err(translate)?;
+    let mut connection = kept.lend().await.map_err(translate)?;
+    let found = sqlx::query_as(LOAD).bind(types).bind(ids).bind(after).fetch_all(&mut *connection).await;
+    let mut found: Vec<Found> = connection.done(found).map_err(translate)?;
     if found.len() != group.len() {
         return Err(Error::Failed("a group load found other streams than were asked for".to_owned()));
     }

@@ -24,6 +24,7 @@ mod chain;
 mod gate;
 mod group_commit;
 mod group_load;
+mod kept;
 mod leases;
 mod mending;
 mod read;
@@ -33,6 +34,10 @@ mod side_tables;
 mod unit_of_work;
 
 pub use gate::Gate;
+pub use kept::{Kept, Lent};
+
+/// Connections that a store keeps unused: those of a writer, a reader and a consumer.
+const KEPT: usize = 3;
 
 /// How a [`PgStore`] reads and writes.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +75,7 @@ impl Default for StoreOptions {
 
 /// One service's event store in its own database.
 pub struct PgStore {
-    pool: PgPool,
+    kept: Arc<Kept>,
     repository: PostgresEventRepository,
     appends: group_commit::Queue,
     loads: group_load::Queue,
@@ -91,12 +96,12 @@ impl PgStore {
     /// As [`PgStore::new`], with a gate that stores on the same server share.
     pub fn with_gate(pool: PgPool, options: StoreOptions, gate: Arc<Gate>, _: Live) -> Arc<Self> {
         let (commits, _) = watch::channel(0);
-        let measures = Storing::new(options.service);
+        let (measures, kept) = (Storing::new(options.service), Arc::new(Kept::new(&pool, KEPT)));
         Arc::new(Self {
-            repository: PostgresEventRepository::new(pool.clone()),
-            appends: group_commit::start(&pool, options, &commits, &measures.group),
-            loads: group_load::start(&pool, options, &measures),
-            pool,
+            repository: PostgresEventRepository::new(pool),
+            appends: group_commit::start(&kept, options, &commits, &measures.group),
+            loads: group_load::start(&kept, options, &measures),
+            kept,
             commits,
             recent: recent::Recent::default(),
             gate,
@@ -107,7 +112,7 @@ impl PgStore {
 
     /// The pool that it works on, for read models beside it.
     pub fn pool(&self) -> &PgPool {
-        &self.pool
+        self.kept.pool()
     }
 }
 
@@ -146,7 +151,7 @@ impl EventStore for PgStore {
 
     async fn load(&self, streams: &[(StreamId, u64)]) -> Result<Vec<Vec<RecordedEvent>>, Error> {
         let began = Instant::now();
-        let loaded = read::load(&self.pool, streams).await;
+        let loaded = read::load(self.pool(), streams).await;
         self.measures.loaded(began.elapsed());
         loaded
     }
@@ -156,17 +161,17 @@ impl EventStore for PgStore {
     }
 
     async fn answer(&self, scope: &str, key: &str) -> Result<Option<Answer>, Error> {
-        answers::find(&self.pool, scope, key).await
+        answers::find(self.pool(), scope, key).await
     }
 
     async fn forget_answers(&self, age: Duration, limit: usize) -> Result<usize, Error> {
-        answers::forget(&self.pool, age, limit).await
+        answers::forget(self.pool(), age, limit).await
     }
 
     async fn commit(&self, mut work: UnitOfWork) -> Result<(), Error> {
-        chain::chain(&self.pool, self.hash_chain, work.appends.iter_mut()).await?;
+        chain::chain(self.pool(), self.hash_chain, work.appends.iter_mut()).await?;
         let (events, began) = (work.appends.iter().map(|append| append.events.len()).sum(), Instant::now());
-        let committed = unit_of_work::commit(&self.pool, work).await;
+        let committed = unit_of_work::commit(&self.kept, work).await;
         match &committed {
             Ok(()) => self.measures.unit.committed(1, events, began.elapsed()),
             Err(error) => self.measures.unit.failed(1, error),
@@ -180,7 +185,7 @@ impl EventStore for PgStore {
         if let Some(events) = self.recent.after(after, limit) {
             return Ok(Page { events, more: true, hidden: None });
         }
-        let page = read::read_after(&self.pool, after, limit).await?;
+        let page = read::read_after(&self.kept, after, limit).await?;
         self.recent.keep(after, &page.events);
         Ok(page)
     }
@@ -194,15 +199,15 @@ impl EventStore for PgStore {
     }
 
     async fn handled(&self, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        side_tables::handled(&self.pool, consumer, command_ids).await
+        side_tables::handled(&self.kept, consumer, command_ids).await
     }
 
     async fn checkpoint(&self, follower: &str) -> Result<Cursor, Error> {
-        side_tables::checkpoint(&self.pool, follower).await
+        side_tables::checkpoint(self.pool(), follower).await
     }
 
     async fn save_checkpoint(&self, follower: &str, at: Cursor) -> Result<(), Error> {
-        side_tables::save_checkpoint(&self.pool, follower, at).await
+        side_tables::save_checkpoint(&self.kept, follower, at).await
     }
 
     async fn claim(
@@ -212,27 +217,27 @@ impl EventStore for PgStore {
         partitions: &[TopicPartition],
         ttl: Duration,
     ) -> Result<Vec<Lease>, Error> {
-        leases::claim(&self.pool, consumer, owner, partitions, ttl).await
+        leases::claim(self.pool(), consumer, owner, partitions, ttl).await
     }
 
     async fn release(&self, consumer: &str, owner: Uuid) -> Result<(), Error> {
-        leases::release(&self.pool, consumer, owner).await
+        leases::release(self.pool(), consumer, owner).await
     }
 
     async fn blocked_keys(&self, consumer: &str, topic: &str, keys: &[String]) -> Result<HashMap<String, i64>, Error> {
-        side_tables::blocked_keys(&self.pool, consumer, topic, keys).await
+        side_tables::blocked_keys(self.pool(), consumer, topic, keys).await
     }
 
     async fn has_dead_letters(&self, consumer: &str) -> Result<bool, Error> {
-        side_tables::has_dead_letters(&self.pool, consumer).await
+        side_tables::has_dead_letters(self.pool(), consumer).await
     }
 
     async fn letters(&self, key: &LetterKey, limit: usize) -> Result<Vec<Letter>, Error> {
-        mending::letters(&self.pool, key, limit).await
+        mending::letters(self.pool(), key, limit).await
     }
 
     async fn retries(&self, consumer: &str, limit: usize) -> Result<Vec<LetterKey>, Error> {
-        mending::retries(&self.pool, consumer, limit).await
+        mending::retries(self.pool(), consumer, limit).await
     }
 
     async fn due_timers(
@@ -241,15 +246,15 @@ impl EventStore for PgStore {
         now: DateTime<Utc>,
         limit: usize,
     ) -> Result<(Vec<DueTimer>, Option<DateTime<Utc>>), Error> {
-        side_tables::due_timers(&self.pool, aggregate_type, now, limit).await
+        side_tables::due_timers(self.pool(), aggregate_type, now, limit).await
     }
 
     async fn snapshots(&self, streams: &[StreamId]) -> Result<Vec<Option<Snapshot>>, Error> {
-        side_tables::snapshots(&self.pool, streams).await
+        side_tables::snapshots(self.pool(), streams).await
     }
 
     async fn save_snapshot(&self, snapshot: Snapshot) -> Result<(), Error> {
-        side_tables::save_snapshot(&self.pool, snapshot).await
+        side_tables::save_snapshot(self.pool(), snapshot).await
     }
 }
 

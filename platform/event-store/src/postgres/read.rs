@@ -5,7 +5,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
-use super::translate;
+use super::{Kept, translate};
 use crate::{Cursor, Error, Metadata, Page, RecordedEvent, StreamId};
 
 /// The lateral subquery keeps each stream one index range, whatever the planner guesses of the arrays.
@@ -56,14 +56,15 @@ pub(super) async fn load(pool: &PgPool, streams: &[(StreamId, u64)]) -> Result<V
     Ok(answer)
 }
 
-pub(super) async fn read_after(pool: &PgPool, after: Cursor, limit: usize) -> Result<Page, Error> {
+pub(super) async fn read_after(kept: &Kept, after: Cursor, limit: usize) -> Result<Page, Error> {
+    let mut connection = kept.lend().await.map_err(translate)?;
     let rows = sqlx::query(READ_AFTER)
         .bind(after.transaction_id.to_string())
         .bind(after.position)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(pool)
-        .await
-        .map_err(translate)?;
+        .fetch_all(&mut *connection)
+        .await;
+    let rows = connection.done(rows).map_err(translate)?;
     let mut page = Page { events: Vec::with_capacity(rows.len()), ..Page::default() };
     for row in &rows {
         if row.try_get("hidden").map_err(translate)? {

@@ -6,16 +6,17 @@ use chrono::{DateTime, Utc};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use super::{printable, translate};
+use super::{Kept, printable, translate};
 use crate::{Cursor, DueTimer, Error, Snapshot, StreamId};
 
-pub(super) async fn handled(pool: &PgPool, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-    sqlx::query_scalar("SELECT command_id FROM inbox WHERE consumer = $1 AND command_id = ANY($2)")
+pub(super) async fn handled(kept: &Kept, consumer: &str, command_ids: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    let mut connection = kept.lend().await.map_err(translate)?;
+    let found = sqlx::query_scalar("SELECT command_id FROM inbox WHERE consumer = $1 AND command_id = ANY($2)")
         .bind(consumer)
         .bind(command_ids)
-        .fetch_all(pool)
-        .await
-        .map_err(translate)
+        .fetch_all(&mut *connection)
+        .await;
+    connection.done(found).map_err(translate)
 }
 
 pub(super) async fn checkpoint(pool: &PgPool, follower: &str) -> Result<Cursor, Error> {
@@ -32,8 +33,9 @@ pub(super) async fn checkpoint(pool: &PgPool, follower: &str) -> Result<Cursor, 
 }
 
 /// Forward only: of two instances that follow at once the later place stands.
-pub(super) async fn save_checkpoint(pool: &PgPool, follower: &str, at: Cursor) -> Result<(), Error> {
-    sqlx::query(
+pub(super) async fn save_checkpoint(kept: &Kept, follower: &str, at: Cursor) -> Result<(), Error> {
+    let mut connection = kept.lend().await.map_err(translate)?;
+    let saved = sqlx::query(
         "INSERT INTO checkpoints (follower, transaction_id, position) VALUES ($1, $2::text::xid8, $3)
          ON CONFLICT (follower) DO UPDATE
             SET transaction_id = EXCLUDED.transaction_id, position = EXCLUDED.position, updated_at = clock_timestamp()
@@ -42,9 +44,9 @@ pub(super) async fn save_checkpoint(pool: &PgPool, follower: &str, at: Cursor) -
     .bind(follower)
     .bind(at.transaction_id.to_string())
     .bind(at.position)
-    .execute(pool)
-    .await
-    .map_err(translate)?;
+    .execute(&mut *connection)
+    .await;
+    connection.done(saved).map_err(translate)?;
     Ok(())
 }
 

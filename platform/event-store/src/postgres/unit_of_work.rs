@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::answers::{self, bind_answers, insert_answers};
 use super::mending;
 use super::rows::{self, EventRows, insert_events};
-use super::{is_unique_violation, printable, translate};
+use super::{Kept, is_unique_violation, printable, translate};
 use crate::{Answer, DeadLetter, Error, OffsetAdvance, StreamId, TimerChange, UnitOfWork};
 
 /// Raised by the statement itself when not every offset matched: it divides by zero.
@@ -60,7 +60,7 @@ impl Statement {
     }
 }
 
-pub(super) async fn commit(pool: &PgPool, work: UnitOfWork) -> Result<(), Error> {
+pub(super) async fn commit(kept: &Kept, work: UnitOfWork) -> Result<(), Error> {
     let Some(statement) = build(&work).map_err(|error| Error::Failed(error.to_string()))? else { return Ok(()) };
     // Few shapes (which parts there are), so the prepared ones are found again.
     let sql = format!(
@@ -73,7 +73,10 @@ pub(super) async fn commit(pool: &PgPool, work: UnitOfWork) -> Result<(), Error>
             format!("1 / (CASE WHEN {} THEN 1 ELSE 0 END)", statement.conditions.join(" AND "))
         }
     );
-    match sqlx::query_with(&sql, statement.arguments).execute(pool).await {
+    let mut connection = kept.lend().await.map_err(translate)?;
+    let done = sqlx::query_with(&sql, statement.arguments).execute(&mut *connection).await;
+    let (done, pool) = (connection.done(done), kept.pool());
+    match done {
         Ok(_) => Ok(()),
         Err(error) if is_unique_violation(&error) => Err(conflict(pool, &work, error).await),
         Err(error) if error.as_database_error().and_then(|e| e.code()).as_deref() == Some(DIVISION_BY_ZERO) => {
