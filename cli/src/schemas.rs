@@ -4,6 +4,7 @@ pub mod asyncapi;
 mod catalogue;
 mod check;
 mod diff;
+mod folder;
 pub mod page;
 mod show;
 mod stored;

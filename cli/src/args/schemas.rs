@@ -41,6 +41,7 @@ Examples:
   sagashop schemas check                               the program's types against what it was built with
   sagashop schemas check --against event-schemas       against what lies in a folder
   git archive v1.0 event-schemas | tar x -C /tmp && sagashop schemas check --against /tmp/event-schemas
+  sagashop schemas check --of /tmp/changed             a changed copy against what the program was built with
 
 Rules: field-removed, required-added, required-dropped, type-changed, enum-narrowed, enum-widened, limit-narrowed,
 limit-widened, null-forbidden, null-allowed, closed, removed, topic-changed, key-changed. Backward: a new program cannot
@@ -91,9 +92,12 @@ pub struct SchemasShowArgs {
 /// `sagashop schemas check`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SchemasCheckArgs {
-    /// A folder as event-schemas is; without it, what the program was built with.
+    /// What was before: a folder as event-schemas is; without it, what the program was built with.
     #[arg(long, value_name = "FOLDER")]
     pub against: Option<PathBuf>,
+    /// What is checked: a folder as well; without it, the program's types.
+    #[arg(long, value_name = "FOLDER")]
+    pub of: Option<PathBuf>,
 }
 
 /// `sagashop schemas diff`.

@@ -1,7 +1,7 @@
 //! `schemas check`: what the program's types say, held against the versions that are committed.
 
 use super::catalogue::{self, Described, What};
-use super::{stored, topics};
+use super::{folder, stored, topics};
 use crate::args::SchemasCheckArgs;
 use crate::events::kinds::Kind;
 use crate::exit::{Code, Failure};
@@ -45,7 +45,10 @@ impl Finding {
 /// Checks and prints what is found. Exits with [`Code::Violated`] when something is.
 pub(super) fn check(format: Format, args: &SchemasCheckArgs) -> anyhow::Result<Code> {
     let before = committed(args.against.as_deref())?;
-    let findings = findings(&before, &catalogue::today())?;
+    let findings = match &args.of {
+        Some(of) => findings_of(&before, &committed(Some(of))?),
+        None => findings(&before, &catalogue::today())?,
+    };
     if !findings.is_empty() || format != Format::Table {
         output::rows(format, &findings)?;
     }
@@ -105,6 +108,36 @@ pub(super) fn committed(folder: Option<&Path>) -> anyhow::Result<Committed> {
 
 /// Every rule that today's events break against what was committed.
 pub(super) fn findings(before: &Committed, today: &[Described]) -> anyhow::Result<Vec<Finding>> {
+    let mut findings = forms(before, today);
+    for (file, sample) in &before.samples {
+        let Some((name, version)) = event_of(file) else { continue };
+        let event = today.iter().find(|event| event.name == name);
+        if let Some(error) = event.and_then(|event| unreadable(event, version, sample)) {
+            findings.push(Finding::new(&name, version, Rule::Removed, "", error));
+        }
+    }
+    let place = |event: &Described| match event.what {
+        What::Published { topic, key } => Some((topic.to_owned(), key.to_owned())),
+        What::Stored { .. } => None,
+    };
+    moved(before, today, &place, &mut findings);
+    Ok(findings)
+}
+
+/// Every rule that the events of a folder break. Whether this program reads the samples of before says nothing of them.
+fn findings_of(before: &Committed, of: &Committed) -> Vec<Finding> {
+    let events = folder::latest(of);
+    let mut findings = forms(before, &events);
+    let place = |event: &Described| {
+        let message = of.asyncapi.as_ref()?["components"]["messages"].get(&event.name)?;
+        Some((message["x-topic"].as_str()?.to_owned(), message["x-key"].as_str()?.to_owned()))
+    };
+    moved(before, &events, &place, &mut findings);
+    findings
+}
+
+/// What is gone, and what in a version has another form.
+fn forms(before: &Committed, today: &[Described]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (file, schema) in &before.schemas {
         let Some((name, version)) = event_of(file) else { continue };
@@ -120,13 +153,8 @@ pub(super) fn findings(before: &Committed, today: &[Described]) -> anyhow::Resul
                 findings.push(Finding::new(&name, version, rule, &at, what));
             }
         }
-        let sample = before.samples.get(&file.replacen("schemas/", "samples/", 1));
-        if let Some(error) = sample.and_then(|sample| unreadable(event, version, sample)) {
-            findings.push(Finding::new(&name, version, Rule::Removed, "", error));
-        }
     }
-    moved(before, today, &mut findings);
-    Ok(findings)
+    findings
 }
 
 /// Why a sample of a version cannot be read today.
@@ -150,10 +178,15 @@ pub(super) fn unreadable(event: &Described, version: u32, sample: &Value) -> Opt
 }
 
 /// Messages that go to another topic, or with another key, than the document of all topics said.
-fn moved(before: &Committed, today: &[Described], findings: &mut Vec<Finding>) {
+fn moved(
+    before: &Committed,
+    today: &[Described],
+    place: &dyn Fn(&Described) -> Option<(String, String)>,
+    findings: &mut Vec<Finding>,
+) {
     let Some(asyncapi) = &before.asyncapi else { return };
     for event in today {
-        let What::Published { topic, key } = event.what else { continue };
+        let Some((topic, key)) = place(event) else { continue };
         let message = &asyncapi["components"]["messages"][&event.name];
         for (rule, was, is) in
             [(Rule::TopicChanged, &message["x-topic"], topic), (Rule::KeyChanged, &message["x-key"], key)]
@@ -166,7 +199,7 @@ fn moved(before: &Committed, today: &[Described], findings: &mut Vec<Finding>) {
 }
 
 /// The event that a file is about, and its version.
-fn event_of(file: &str) -> Option<(String, u32)> {
+pub(super) fn event_of(file: &str) -> Option<(String, u32)> {
     let (folder, file) = file.rsplit_once('/')?;
     let (name, version) = file.strip_suffix(".json")?.rsplit_once(".v")?;
     let name = if folder.starts_with("stored") { name.replacen('.', "/", 1) } else { name.to_owned() };
@@ -214,6 +247,36 @@ mod tests {
                 "order/order_placed v1: field-removed order_placed.gift",
             ]
             .map(str::to_owned)
+        );
+    }
+
+    #[test]
+    fn a_changed_copy_is_told_by_its_rules_as_a_program_would_be() {
+        let (before, mut copy) = (committed(None).expect("built in"), committed(None).expect("built in"));
+        let told = |copy: &Committed| {
+            let told = findings_of(&before, copy).into_iter();
+            told.map(|found| format!("{}: {} {}", found.event, found.rule, found.at)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&copy), Vec::<String>::new());
+        let created = copy.schemas.get_mut("schemas/order_created.v1.json").expect("committed");
+        created["properties"].as_object_mut().expect("fields").remove("payment_method");
+        created["required"].as_array_mut().expect("fields").retain(|field| field != "payment_method");
+        created["properties"]["total_price"]["type"] = "string".into();
+        created["$defs"]["OrderStatus"]["oneOf"].as_array_mut().expect("values").pop();
+        created["required"].as_array_mut().expect("fields").push("address_id".into());
+        copy.schemas.remove("stored/schemas/order.order_placed.v1.json");
+        // Nobody knows it, and nobody misses it.
+        let foreign = copy.schemas["schemas/order_created.v1.json"].clone();
+        copy.schemas.insert("schemas/basket_filled.v1.json".to_owned(), foreign);
+        assert_eq!(
+            told(&copy),
+            [
+                "order_created: field-removed payment_method",
+                "order_created: enum-narrowed status",
+                "order_created: type-changed total_price",
+                "order_created: required-added address_id",
+                "order/order_placed: removed ",
+            ]
         );
     }
 
