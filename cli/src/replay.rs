@@ -3,15 +3,18 @@
 
 mod asked;
 pub mod history;
+mod nothing;
 mod publish;
 #[cfg(test)]
 mod tests;
+mod told;
 pub mod what_if;
 
 use crate::args::{GlobalArgs, ReplayArgs};
 use crate::audit::recorded;
 use crate::events::store::{self, COLUMNS, Store, failed};
 use crate::exit::{Code, Failure};
+use crate::mend::plural;
 use crate::output::{self, Row};
 use crate::ports::Role;
 use crate::progress::Progress;
@@ -46,7 +49,10 @@ impl Row for Difference {
         };
         let (happened, would) = match &self.would {
             // The same events, and something in them is otherwise.
-            Would::Record(events) if names(events) == names(&self.happened) => differing(&self.happened, events),
+            Would::Record(events) if !events.is_empty() && names(events) == names(&self.happened) => {
+                differing(&self.happened, events)
+            }
+            _ if self.happened.is_empty() => ("nothing".to_owned(), would),
             _ => (names(&self.happened), would),
         };
         vec![self.stream.clone(), self.sequence.to_string(), self.command.clone(), happened, would]
@@ -96,8 +102,15 @@ fn tell(outcome: &Outcome) {
     if outcome.left_out_count > LEFT_OUT_MAX {
         eprintln!("left out: {} more", outcome.left_out_count - LEFT_OUT_MAX);
     }
-    let Outcome { streams, decisions, differences, difference_count, .. } = outcome;
+    let Outcome { streams, decisions, of_nothing, unproven, differences, difference_count, .. } = outcome;
     eprintln!("Made {decisions} decisions of {streams} streams again: {difference_count} would be others.");
+    if *of_nothing > 0 {
+        eprintln!("{of_nothing} of them had led to nothing.");
+    }
+    if *unproven > 0 {
+        let messages = plural(*unproven, "message has", "messages have");
+        eprintln!("{messages} led to nothing so far, and may not have been handled yet: nobody was asked again.");
+    }
     if *difference_count > differences.len() {
         eprintln!("The first {} of them are shown.", differences.len());
     }
@@ -143,6 +156,11 @@ async fn of_stores(global: &GlobalArgs, args: &ReplayArgs) -> anyhow::Result<Out
                 of_kind(store, kind, args.definition, &mut outcome, &progress).await?;
             }
         }
+    }
+    if told::ROLES.iter().all(|role| roles.contains(role)) {
+        told::of_stores(&mut stores, args.definition, &mut outcome, &progress).await?;
+    } else {
+        eprintln!("Messages that led to nothing are looked at when all services are: leave --service out.");
     }
     store::close(stores).await;
     progress.finish();

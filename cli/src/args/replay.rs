@@ -79,8 +79,8 @@ pub struct ReplayArgs {
     /// Only count what would be published.
     #[arg(long, conflicts_with_all = ["yes", "what_if"])]
     pub dry_run: bool,
-    /// Fold history through this program's deciders, in memory, and report where they would decide otherwise. Exits with 1
-    /// when one would, with 3 when something could not be decided again.
+    /// Fold history through this program's deciders, in memory, and report where they would decide otherwise, also on messages
+    /// that led to nothing. Exits with 1 when one would, with 3 when something could not be decided again.
     #[arg(long)]
     pub what_if: bool,
     /// Histories that were recorded, instead of those of a shop: a file of exported events, or a folder with such.
@@ -108,6 +108,11 @@ Examples:
   sagashop replay --what-if
   sagashop replay --what-if --history event-schemas/histories --output json
   sagashop replay --what-if --service orchestrator --definition 1
+
+What-if makes a decision again from the events that it led to; and from what the services told each other, where that led to
+nothing. In a shop that runs, a message is known to have been handled when a later one of the same stream and topic led to
+something; the others are counted. In a recorded history all count as handled: record it when nothing is under way. What came
+by HTTP or gRPC and was refused, or done before, is kept nowhere: it cannot be asked again.
 
 Nothing is charged, sent, published to the shop's topics or recorded by a replay. Its records carry the header replay: the
 shop's own consumers pass them by wherever they lie.";

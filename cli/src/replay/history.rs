@@ -1,6 +1,7 @@
 //! Histories: recorded in files, or as the stores have them.
 
 use super::asked;
+use super::nothing::{self, Handled};
 use super::what_if::{Asked, Outcome, Replayed};
 use crate::events::recorded_line;
 use anyhow::Context;
@@ -87,19 +88,22 @@ fn saga(events: &[RecordedEvent], definition: Option<u32>) -> Outcome {
     let replayed = Replayed {
         command: &asked::saga,
         decide: &|state: &OrderFulfilment, input| state.decide_by(version, input),
-        adapt: &|event| match event {
-            SagaEvent::SagaStarted { at, order, .. } => {
-                SagaEvent::SagaStarted { at, definition_version: version, order }
-            }
-            other => other,
-        },
+        adapt: &|event| on_definition(event, version),
     };
     replayed.stream(events)
 }
 
-/// Replays all streams whose kinds are replayed.
+/// As if the saga had begun on this version of its definition.
+pub(super) fn on_definition(event: SagaEvent, version: u32) -> SagaEvent {
+    match event {
+        SagaEvent::SagaStarted { at, order, .. } => SagaEvent::SagaStarted { at, definition_version: version, order },
+        other => other,
+    }
+}
+
+/// Replays all streams whose kinds are replayed, and what the services told each other that led to nothing.
 pub fn of_streams(streams: &Streams, definition: Option<u32>) -> Outcome {
-    let mut outcome = Outcome::default();
+    let mut outcome = nothing::of_streams(streams, definition, Handled::All, &KINDS);
     for ((kind, _), events) in streams {
         outcome.add(replay(kind, events, definition).unwrap_or_default());
     }

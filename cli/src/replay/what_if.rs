@@ -49,6 +49,10 @@ pub struct Outcome {
     pub streams: usize,
     /// Decisions that were made again.
     pub decisions: usize,
+    /// How many of them had led to nothing.
+    pub of_nothing: usize,
+    /// Messages that led to nothing so far, and that may not have been handled yet: nobody was asked again.
+    pub unproven: usize,
     /// Streams and decisions that could not be: each with the reason.
     pub left_out: Vec<(String, String)>,
     /// How many those are, with those that are not kept.
@@ -64,6 +68,8 @@ impl Outcome {
     pub fn add(&mut self, other: Self) {
         self.streams += other.streams;
         self.decisions += other.decisions;
+        self.of_nothing += other.of_nothing;
+        self.unproven += other.unproven;
         self.left_out_count += other.left_out_count;
         self.difference_count += other.difference_count;
         let room = |kept: usize| KEPT_MAX.saturating_sub(kept);

@@ -1,7 +1,7 @@
 //! `schemas check`: what the program's types say, held against the versions that are committed.
 
 use super::catalogue::{self, Described, What};
-use super::{folder, stored, topics};
+use super::{asyncapi, folder, stored, topics};
 use crate::args::SchemasCheckArgs;
 use crate::events::kinds::Kind;
 use crate::exit::{Code, Failure};
@@ -83,6 +83,8 @@ pub(super) fn committed(folder: Option<&Path>) -> anyhow::Result<Committed> {
     };
     let Some(folder) = folder else {
         FILES.iter().try_for_each(|(name, text)| take(name, text))?;
+        // The committed one: a test compares.
+        committed.asyncapi = Some(asyncapi::document()?);
         return Ok(committed);
     };
     for below in ["schemas", "samples", "stored/schemas", "stored/samples"] {

@@ -258,13 +258,19 @@ async fn stored_events_of_two_versions_are_read_and_a_newer_one_stops_whoever_me
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     eventually(PATIENCE, async || {
-        doctor().await.contains("relay stands before stock/stock_restocked of version 9, 2 is known")
+        let told = doctor().await;
+        let stands =
+            |who: &str| told.contains(&format!("{who} stands before stock/stock_restocked of version 9, 2 is known"));
+        stands("relay") && stands("products")
     })
     .await;
-    let stopped = r#"follower_stopped_by_version{follower="relay",service="product"} 1"#;
+    let stopped = |who: &str| format!(r#"follower_stopped_by_version{{follower="{who}",service="product"}} 1"#);
     eventually(PATIENCE, async || {
         let metrics = shop.get(Role::Product, "/metrics", "").await.expect(200);
-        metrics.as_str().expect("text").contains(stopped)
+        let metrics = metrics.as_str().expect("text");
+        metrics.contains(&stopped("relay")) && metrics.contains(&stopped("products"))
     })
     .await;
+    // What is there goes on being served.
+    assert_eq!(shop.stock(&lamp).await, 20);
 }
