@@ -15,7 +15,7 @@ use crate::process::sagashop;
 use crate::room_for_a_small_shop;
 use crate::up::Up;
 
-const ORDERS: i64 = 400;
+const ORDERS: i64 = 150;
 
 /// Runs the program on this folder's shop: its exit code, and what it said.
 async fn run(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String, String) {
