@@ -149,10 +149,10 @@ impl Cache {
         self.reads.database.inc();
         let Some(entry) = loaded else { return Ok(None) };
         let shown = Arc::new(Shown::new(entry).map_err(|error| Arc::new(error.into()))?);
-        if let (Some(redis), redis::Found::Nothing) = (&self.redis, found)
+        if let (Some(redis), redis::Found::Nothing(generation)) = (&self.redis, found)
             && started.elapsed() < FILL_AFTER_MAX
         {
-            redis.fill(&shown);
+            redis.fill(generation, &shown);
         }
         Ok(Some(shown))
     }
@@ -178,6 +178,13 @@ impl Cache {
         // Redis itself.
         if let Some(redis) = self.redis.clone() {
             tokio::spawn(async move { redis.bury(&ids).await });
+        }
+    }
+
+    /// Which making of the rows others share, as far as it is known; while it is not, nothing is shared.
+    fn is_of(&self, generation: Option<redis::Generation>) {
+        if let Some(redis) = &self.redis {
+            redis.is_of(generation);
         }
     }
 

@@ -51,6 +51,7 @@ impl Service {
             tracing::info!(products.created = seeded.created, "the catalogue was looked through");
         }
         let cache = Arc::new(Cache::new(config.redis.as_deref()).context("the Redis URL is not valid")?);
+        invalidation::begin(&pool, &cache).await.context("how old the list of products is could not be read")?;
         let looked_at = Arc::clone(&cache);
         host.observe(move |_| {
             looked_at.look();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -42,6 +42,12 @@ fn read(message: &str) -> Option<(Uuid, Vec<Uuid>)> {
     Some((from, ids.collect::<Option<_>>()?))
 }
 
+/// What is shared already is used from the first request on.
+pub(crate) async fn begin(pool: &PgPool, cache: &Cache) -> sqlx::Result<()> {
+    cache.is_of(Some(generation(pool).await?));
+    Ok(())
+}
+
 /// Listens until shutdown, on a connection of its own.
 pub(crate) async fn follow(pool: PgPool, cache: Arc<Cache>, instance: Uuid, shutdown: CancellationToken) {
     let options = (*pool.connect_options()).clone();
@@ -51,6 +57,7 @@ pub(crate) async fn follow(pool: PgPool, cache: Arc<Cache>, instance: Uuid, shut
             if let Err(error) = listen(&own, &cache, instance).await {
                 tracing::warn!(%error, "other instances' changes are not heard");
             }
+            cache.is_of(None);
             cache.forget_all();
             tokio::time::sleep(PAUSE).await;
         }
@@ -64,17 +71,29 @@ pub(crate) async fn follow(pool: PgPool, cache: Arc<Cache>, instance: Uuid, shut
 async fn listen(pool: &PgPool, cache: &Cache, instance: Uuid) -> sqlx::Result<()> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANNEL).await?;
+    // Whatever was made anew before we listened.
+    cache.is_of(Some(generation(&mut listener).await?));
     loop {
-        // None: the connection was lost and made again, and nobody knows what was said meanwhile.
-        match listener.try_recv().await? {
-            None => cache.forget_all(),
-            Some(notification) => match read(notification.payload()) {
-                Some((from, _)) if from == instance => {}
-                Some((_, ids)) => cache.changed(ids),
-                None => cache.forget_all(),
-            },
+        let said = listener.try_recv().await?;
+        match said.as_ref().map(|notification| read(notification.payload())) {
+            Some(Some((from, _))) if from == instance => {}
+            Some(Some((_, ids))) => cache.changed(ids),
+            // The rows were made anew; or the connection, and nobody knows what was said meanwhile.
+            Some(None) | None => {
+                cache.is_of(None);
+                cache.is_of(Some(generation(&mut listener).await?));
+                cache.forget_all();
+            }
         }
     }
+}
+
+/// When the list of products was last made anew, in microseconds; 0: never.
+async fn generation(executor: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    let made =
+        "SELECT (extract(epoch FROM rebuilt_at) * 1000000)::bigint FROM projections WHERE projection = 'products'";
+    let made: Option<Option<i64>> = sqlx::query_scalar(made).fetch_optional(executor).await?;
+    Ok(made.flatten().unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! The cache that instances share: `product:<id>` is the product's JSON.
+//! The cache that instances share: `product:<id>` is the product's JSON, `product:<generation>:<id>` once the list of
+//! products has been made anew. Whatever was put there of rows before that is out of everybody's sight.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -36,11 +38,16 @@ const OPEN_FOR: Duration = Duration::from_secs(5);
 /// The least share of failures among the last [`FAILURES_MAX`] calls: all of them.
 const FAILURE_RATE: f32 = 0.99;
 
+/// Which making of the rows: 0 until the list was made anew, then when that was.
+pub(super) type Generation = i64;
+/// It is not known, so nothing there is believed.
+const UNKNOWN: Generation = -1;
+
 /// What a look brought.
 pub(super) enum Found {
     Product(Arc<Shown>),
-    /// It is not there; it may be put there.
-    Nothing,
+    /// It is not there; it may be put there, of this generation.
+    Nothing(Generation),
     /// It has just changed, or nobody knows.
     Unknown,
 }
@@ -50,6 +57,7 @@ pub(super) struct Redis {
     breaker: AsyncRecloser,
     /// Tombstones that could not be set: until they are, nothing there is believed.
     owed: Owed,
+    generation: AtomicI64,
     fills: Arc<Semaphore>,
     left_out: IntCounter,
     open: IntGauge,
@@ -71,7 +79,17 @@ impl Redis {
         let (left_out, open) = (measures::REDIS_LEFT_OUT.with(&[]), measures::REDIS_OPEN.with(&[]));
         let circuit = Circuit::new("product", "redis");
         let (breaker, owed, fills) = (breaker.into(), Owed::default(), Arc::new(Semaphore::new(FILLS_MAX)));
-        Ok(Self { pool, breaker, owed, fills, left_out, open, circuit })
+        let generation = AtomicI64::new(UNKNOWN);
+        Ok(Self { pool, breaker, owed, generation, fills, left_out, open, circuit })
+    }
+
+    /// The rows are of this generation; of one that is not known, if it is none.
+    pub fn is_of(&self, generation: Option<Generation>) {
+        self.generation.store(generation.unwrap_or(UNKNOWN), Ordering::SeqCst);
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        Some(self.generation.load(Ordering::SeqCst)).filter(|generation| *generation != UNKNOWN)
     }
 
     /// Tells in the metrics how the connections are used.
@@ -83,11 +101,12 @@ impl Redis {
         if self.owed.any() {
             return Found::Unknown;
         }
-        let Some((text,)) = self.call::<(Option<String>,)>("get", pipe().get(key(id))).await else {
+        let Some(generation) = self.generation() else { return Found::Unknown };
+        let Some((text,)) = self.call::<(Option<String>,)>("get", pipe().get(key(generation, id))).await else {
             return Found::Unknown;
         };
         match text {
-            None => Found::Nothing,
+            None => Found::Nothing(generation),
             Some(text) => match Shown::read(text) {
                 Some(shown) if shown.entry.id == id => Found::Product(Arc::new(shown)),
                 // A tombstone, or something of another's.
@@ -97,7 +116,7 @@ impl Redis {
     }
 
     /// Puts a product there that was read just now, unless it has changed or is there already. Nobody waits for it.
-    pub fn fill(self: &Arc<Self>, shown: &Arc<Shown>) {
+    pub fn fill(self: &Arc<Self>, generation: Generation, shown: &Arc<Shown>) {
         let Ok(permit) = Arc::clone(&self.fills).try_acquire_owned() else { return };
         if self.owed.any() {
             return;
@@ -105,7 +124,8 @@ impl Redis {
         let (redis, shown) = (Arc::clone(self), Arc::clone(shown));
         tokio::spawn(async move {
             let mut set = pipe();
-            set.cmd("SET").arg(key(shown.entry.id)).arg(&shown.json[..]).arg("NX").arg("PX").arg(millis(LIFETIME));
+            let key = key(generation, shown.entry.id);
+            set.cmd("SET").arg(key).arg(&shown.json[..]).arg("NX").arg("PX").arg(millis(LIFETIME));
             redis.call::<()>("fill", set.ignore()).await;
             drop(permit);
         });
@@ -119,9 +139,11 @@ impl Redis {
     }
 
     async fn try_bury(&self, ids: &[Uuid]) -> bool {
+        // Until it is known where they lie, it is owed.
+        let Some(generation) = self.generation() else { return false };
         let mut set = pipe();
         for id in ids {
-            set.cmd("SET").arg(key(*id)).arg(TOMBSTONE).arg("PX").arg(millis(TOMBSTONE_LIFETIME)).ignore();
+            set.cmd("SET").arg(key(generation, *id)).arg(TOMBSTONE).arg("PX").arg(millis(TOMBSTONE_LIFETIME)).ignore();
         }
         self.call::<()>("bury", &set).await.is_some()
     }
@@ -158,8 +180,11 @@ impl Redis {
     }
 }
 
-fn key(id: Uuid) -> String {
-    format!("product:{id}")
+fn key(generation: Generation, id: Uuid) -> String {
+    match generation {
+        0 => format!("product:{id}"),
+        made => format!("product:{made}:{id}"),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

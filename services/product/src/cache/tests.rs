@@ -6,7 +6,9 @@ use testkit::eventually;
 use super::*;
 
 fn cache(redis_url: Option<&str>) -> Arc<Cache> {
-    Arc::new(Cache::new(redis_url).unwrap())
+    let cache = Cache::new(redis_url).unwrap();
+    cache.is_of(Some(0));
+    Arc::new(cache)
 }
 
 fn entry(id: Uuid, stock: i64) -> Entry {

@@ -2,14 +2,17 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{self, AsyncCommands};
 use product_service::Config;
 use proto::product::product_service_client::ProductServiceClient;
 use proto::product::{QuoteLine, QuoteRequest};
+use runtime::projection;
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::eventually;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::shop::{PATIENCE, Shop, price};
@@ -102,6 +105,30 @@ async fn instances_share_what_one_has_read() {
     })
     .await;
     other.close().await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn what_lay_there_before_the_list_was_made_anew_is_not_read() {
+    let Some(server) = Server::start("what_lay_there_before_the_list_was_made_anew_is_not_read").await else { return };
+    let shop = open(&server).await;
+    let id = shop.product("Laptop", "999.99", 5).await;
+    let path = format!("/products/{id}");
+    let marked = eventually(PATIENCE, || async {
+        shop.get(&path).await;
+        server.has(id).await.filter(|json| !json.is_empty()).map(|json| json.replace("Laptop", "Marked"))
+    })
+    .await;
+    let _: () = server.connect().await.unwrap().set(format!("product:{id}"), marked).await.unwrap();
+    eventually(PATIENCE, || async { shop.get(&path).await.1["name"] == "Marked" }).await;
+
+    let database = projection::Database::of(&shop.database.pool);
+    let model: Arc<dyn projection::ReadModel> = Arc::new(product_service::Catalogue);
+    let (options, progress, stop) = (projection::Options::default(), Arc::default(), CancellationToken::new());
+    projection::rebuild(&database, &model, &options, &progress, &stop).await.unwrap().expect("made anew");
+    // The row is as it was, and what others have put there is left to expire.
+    eventually(PATIENCE, || async { shop.get(&path).await.1["name"] == "Laptop" }).await;
+    assert!(server.has(id).await.is_some_and(|json| json.contains("Marked")));
     shop.close().await;
 }
 
