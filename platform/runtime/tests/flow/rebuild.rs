@@ -9,8 +9,8 @@ use cqrs_es::Aggregate;
 use event_store::{EventStore, PgStore, RecordedEvent, StoreOptions, Stored};
 use runtime::projection::verify::{self, Difference, Place, Verified};
 use runtime::projection::{
-    self, Database, Error, Fold, Options, Pace, Progress, Projection, ReadModel, Report, Row, Stage, Table, drop_old,
-    rebuild, states,
+    self, Database, Error, Fold, Options, Others, Pace, Progress, Projection, ReadModel, Report, Row, Stage, Table,
+    drop_old, rebuild, states,
 };
 use sqlx::{Executor, PgConnection, PgPool};
 use testkit::eventually;
@@ -347,6 +347,49 @@ async fn only_what_went_on_since_is_folded() {
     assert_eq!(found.differences.iter().map(|found| found.key.as_str()).collect::<Vec<_>>(), ["00000007"]);
     shop.rebuild(&Options { drop_old: true, ..verified() }).await.expect("made anew");
     shop.assert_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_for_long_is_waited_for_and_keeps_nobody_else_away() {
+    let shop = Shop::open().await;
+    shop.fill(1_000).await;
+    let mut reading = shop.pool.begin().await.expect("a transaction");
+    reading.execute("SELECT FROM tallies LIMIT 1").await.expect("read");
+    let progress = Arc::<Progress>::default();
+    let stages = {
+        let mut stage = progress.stage();
+        tokio::spawn(async move {
+            let mut seen = vec![*stage.borrow_and_update()];
+            while stage.changed().await.is_ok() {
+                seen.push(*stage.borrow_and_update());
+            }
+            seen
+        })
+    };
+    let rebuilding = {
+        let (database, model, progress) = (shop.database.clone(), Arc::clone(&shop.model), Arc::clone(&progress));
+        let options =
+            Options { pace: Pace { others: Some(Others::watch(&database)), ..Pace::default() }, ..verified() };
+        tokio::spawn(async move { rebuild(&database, &model, &options, &progress, &CancellationToken::new()).await })
+    };
+    eventually(PATIENCE, async || *progress.stage().borrow() == Stage::Swapping).await;
+    let commands = commands(shop.service.store());
+    for n in 0..40 {
+        commands.execute::<Tally>("00000009", &origin(), Command::Add(n)).await.expect("appended");
+        let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
+                          AND relation = 'public.tallies'::regclass";
+        // The reader has had its transaction for longer than anybody may be kept waiting, so nobody is.
+        assert_eq!(shop.count(waiting).await, 0);
+    }
+    assert!(!rebuilding.is_finished(), "the table is used");
+    reading.commit().await.expect("read");
+    let report = rebuilding.await.expect("no panic").expect("no error").expect("nobody has stopped it");
+    assert!(report.caught_up > 0, "{report:?}");
+    shop.caught_up().await;
+    shop.assert_right().await;
+    drop(progress);
+    let seen = stages.await.expect("no panic");
+    assert!(seen.len() <= 6, "each stage is entered once: {seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
