@@ -20,8 +20,8 @@ Examples:
   sagashop events import --from backup --service order --yes
   zstdcat backup/order.jsonl.zst | sagashop events import --from - --service order --yes
 
-A store's events are imported all or not at all, in the order of their lines; exported again, they are the same lines.
-Read models are made from them at the next start. Offsets, timers, dead letters and the keys of personal data are not in
+A store's events are imported in the order of their lines; exported again, they are the same lines. Whatever an import was
+ended by, the same command goes on with it; nothing starts on a store before all are in. Read models are made from them at the next start. Offsets, timers, dead letters and the keys of personal data are not in
 an export: to move a shop, use events copy.";
 
 pub(crate) const COPY_HELP: &str = "\
@@ -56,6 +56,9 @@ pub struct EventsImportArgs {
     /// Whose events; of all whose files are there when none is named.
     #[arg(long, value_name = "SERVICE,…", value_enum, value_delimiter = ',')]
     pub service: Vec<Role>,
+    /// Take away what an import that was ended has left, and begin with the first line.
+    #[arg(long)]
+    pub anew: bool,
     /// Let the relay publish them all once more. Without it they count as published.
     #[arg(long)]
     pub publish: bool,

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use sagashop::ports::Role;
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
+use testkit::eventually;
 
 use crate::folder::Folder;
-use crate::process::sagashop;
+use crate::process::{Process, sagashop};
 use crate::restored::{busy_shop, buys, contents, copy_secrets, restore_check, start, stop};
-use crate::room_for_a_small_shop;
 use crate::up::{Up, settled};
+use crate::{PATIENCE, room_for_a_small_shop};
 
 async fn run(data: &Path, arguments: &[&str]) -> Output {
     let mut command = sagashop();
@@ -110,7 +111,9 @@ async fn an_export_that_was_imported_is_exported_as_the_same_lines() {
 
 async fn refusals(data: &Path, other: &Folder, bad: &Path, plain: &str) {
     let there = other.data();
-    refused(&there, &["import", "--from", plain, "--yes"], 4, "needs a store that has none").await;
+    let again = done(&there, &["import", "--from", plain, "--yes"]).await;
+    assert!(again.as_array().is_some_and(|lines| lines.iter().all(|line| line["added"] == 0)), "{again}");
+    refused(data, &["import", "--from", plain, "--yes"], 4, "needs a store that has none").await;
     refused(&there, &["import", "--from", plain], 2, "--yes").await;
     refused(&there, &["import", "--from", "nowhere", "--yes"], 4, "no file of an export").await;
     refused(&there, &["import", "--from", "-", "--yes"], 2, "--service").await;
@@ -146,6 +149,80 @@ async fn refusals(data: &Path, other: &Folder, bad: &Path, plain: &str) {
     // An export of another store is not written over.
     std::fs::write(&path, orders.replacen("\"actor\":\"", "\"actor\":\"x", usize::MAX)).expect("written");
     refused(data, &["export", "--service", "order", "--to", bad], 4, "an export of another store").await;
+}
+
+/// An export of so many events, by an order's own lines and others that differ from them by their ids alone.
+fn grown(lines: &str, events: usize) -> String {
+    let mut grown = String::new();
+    let subject = |line: &str| -> String {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        line["subject"].as_str().expect("text").strip_prefix("order/").expect("an order").to_owned()
+    };
+    let order = subject(lines.lines().next().expect("a line"));
+    let story: Vec<&str> = lines.lines().filter(|line| subject(line) == order).collect();
+    for n in 0..events.div_ceil(story.len()) {
+        let another = uuid::Uuid::from_u128(n as u128).to_string();
+        for line in &story {
+            grown += &line.replace(&order, &another);
+            grown.push('\n');
+        }
+    }
+    grown
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_that_was_killed_goes_on_where_it_was() {
+    let _room = room_for_a_small_shop().await;
+    let mut shop = Up::start(&["--empty"]).await;
+    let lamp = shop.product(&shop.admin().await, "Lamp", "19.90", 100).await;
+    buys(&shop, "one", &lamp).await;
+    settled(&shop.folder).await;
+    stop(&mut shop).await;
+    let text = |name: &str| shop.folder.path().join(name).to_str().expect("text").to_owned();
+    let (small, large, again) = (text("small"), text("large"), text("again"));
+    done(&shop.folder.data(), &["export", "--to", &small, "--service", "order"]).await;
+    let lines = std::fs::read_to_string(Path::new(&small).join("order.jsonl")).expect("an export");
+    let lines = grown(&lines, 100_000);
+    std::fs::create_dir(&large).expect("made");
+    std::fs::write(Path::new(&large).join("order.jsonl"), &lines).expect("written");
+    let events = i64::try_from(lines.lines().count()).expect("few");
+
+    let new = Arc::new(Folder::new());
+    let server = start(&new).await;
+    let data = new.data().to_str().expect("text").to_owned();
+    let import = ["events", "import", "--from", &large, "--yes", "--data-dir", &data];
+    let process = Process::start(new.path(), "import", import, &[]);
+    eventually(PATIENCE, async || {
+        let options = server.options(Role::Order.database());
+        let Ok(mut connection) = PgConnection::connect_with(&options).await else { return false };
+        let there = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM checkpoints WHERE follower = 'import'");
+        there.fetch_one(&mut connection).await.is_ok_and(|there| there == 1)
+    })
+    .await;
+    process.kill();
+    let others = "pg_stat_activity WHERE datname = current_database() AND application_name = 'sagashop-restore-check'";
+    eventually(PATIENCE, async || new.count(Role::Order, others).await == 0).await;
+    let there = new.count(Role::Order, "events").await;
+    assert!(0 < there && there < events, "killed in the middle: {there} of {events}");
+    let place = new.query(Role::Order, "SELECT position FROM checkpoints WHERE follower = 'import'").await;
+    assert_eq!(place[0]["position"], there);
+
+    // Nothing takes a part of it for all, and nothing but the rest of it comes behind it.
+    let mut migrate = sagashop();
+    migrate.args(["migrate", "order", "--data-dir", &data]);
+    let migrated = tokio::task::spawn_blocking(move || migrate.output().expect("it starts")).await.expect("no panic");
+    assert_eq!(migrated.status.code(), Some(4), "{}", said(&migrated));
+    assert!(said(&migrated).contains("sagashop events import"), "{}", said(&migrated));
+    refused(&new.data(), &["import", "--from", &small, "--yes"], 4, "of another export").await;
+    assert_eq!(new.count(Role::Order, "events").await, there);
+
+    let rest = done(&new.data(), &["import", "--from", &large, "--yes"]).await;
+    assert_eq!((&rest[0]["events"], &rest[0]["added"]), (&json!(events), &json!(events - there)));
+    let followers = new.query(Role::Order, "SELECT follower, position FROM checkpoints").await;
+    assert_eq!(followers, json!([{ "follower": "relay", "position": events }]));
+    done(&new.data(), &["export", "--to", &again, "--service", "order"]).await;
+    assert!(file(Path::new(&again), Role::Order, "") == lines.as_bytes(), "exported again, the lines are others");
+    server.stop().await.expect("stops");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ pub mod service;
 mod states;
 pub mod timers;
 mod traces;
+pub mod unfinished;
 
 pub use commands::{Commands, Executed};
 pub use consumer::{Handler, Timer};

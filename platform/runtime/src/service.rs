@@ -21,7 +21,7 @@ use crate::measures::Observer;
 use crate::projection::{self, Projection, ProjectionHandle};
 use crate::relay::{self, Publish, Relay};
 use crate::timers::Timers;
-use crate::{Commands, Precedence, answers, failpoint, foreign, migrations};
+use crate::{Commands, Precedence, answers, failpoint, foreign, migrations, unfinished};
 
 /// A service that runs has effects.
 const LIVE: Live = Live::because("a service runs");
@@ -204,8 +204,10 @@ pub fn pool(options: PgConnectOptions, name: &str, connections_max: u32) -> PgPo
 /// done, so that a service can run as a database role that may change no table.
 ///
 /// # Errors
-/// If the database is away, a migration fails, or it was restored from another server's dump ([`foreign`]).
+/// If the database is away, a migration fails, it was restored from another server's dump ([`foreign`]), or it is being
+/// filled from an export ([`unfinished`]).
 pub async fn migrate(pool: &PgPool, own: &Migrator) -> anyhow::Result<()> {
     migrations::apply(pool, own).await?;
+    unfinished::refuse(pool).await?;
     foreign::refuse(pool).await
 }
