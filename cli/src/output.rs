@@ -1,6 +1,6 @@
 //! Results on stdout: a table for people, JSON for programs. Nothing else is ever written there.
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table, Width, presets};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
@@ -24,7 +24,8 @@ pub trait Row: Serialize {
     /// The column titles.
     const COLUMNS: &'static [&'static str];
 
-    /// Columns that a terminal which is too narrow is spared, the first one first.
+    /// Columns that a terminal which is too narrow is spared, the first one first. What then still has longer words than
+    /// there is room for is written as records, a line a column: an id that is broken in two cannot be copied.
     const DISPENSABLE: &'static [usize] = &[];
 
     /// The cells, as many as there are columns.
@@ -87,24 +88,28 @@ fn no_color() -> bool {
 /// What the reader of a table can show.
 #[derive(Clone, Copy, Debug)]
 struct Style {
-    is_terminal: bool,
+    /// Of the terminal; none where there is none.
+    width: Option<u16>,
     is_coloured: bool,
 }
 
 impl Style {
     fn of(stream: &impl IsTerminal) -> Self {
         let is_terminal = stream.is_terminal();
-        Self { is_terminal, is_coloured: is_terminal && !no_color() }
+        let width = Table::new().width().filter(|_| is_terminal);
+        Self { width, is_coloured: is_terminal && !no_color() }
     }
 
     fn table(self) -> Table {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        if self.is_terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.force_no_tty();
-        }
+        match self.width {
+            // Every cell is padded by one space on both sides, and the outermost are not written.
+            Some(width) => {
+                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.saturating_add(2))
+            }
+            None => table.force_no_tty(),
+        };
         table
     }
 
@@ -117,17 +122,17 @@ impl Style {
 fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &[R]) -> io::Result<()> {
     match format {
         Format::Table | Format::Mermaid => {
-            let mut table = style.table();
             let rows: Vec<Vec<String>> = rows.iter().map(Row::cells).collect();
-            let columns = match table.width().filter(|_| style.is_terminal) {
+            let columns = match style.width {
                 Some(width) => fitting(R::COLUMNS, R::DISPENSABLE, &rows, width.into()),
                 None => (0..R::COLUMNS.len()).collect(),
             };
-            table.set_header(columns.iter().map(|n| style.title(R::COLUMNS[*n])).collect::<Vec<_>>());
-            for row in &rows {
-                table.add_row(columns.iter().map(|n| value(&row[*n])).collect::<Vec<_>>());
+            let least: Vec<u16> = columns.iter().map(|n| widest(*n, R::COLUMNS, &rows, longest_word)).collect();
+            let needed: usize = least.iter().map(|least| usize::from(*least)).sum();
+            match style.width {
+                Some(width) if needed > usize::from(width) + 2 => write_records(&mut out, style, R::COLUMNS, &rows)?,
+                _ => write_table(&mut out, &table(style, R::COLUMNS, &columns, &least, &rows))?,
             }
-            write_table(&mut out, &table)?;
         }
         Format::Json => {
             serde_json::to_writer_pretty(&mut out, rows)?;
@@ -141,6 +146,42 @@ fn write_rows<R: Row>(mut out: impl Write, style: Style, format: Format, rows: &
         }
     }
     out.flush()
+}
+
+/// These columns, none narrower than it must be.
+fn table(style: Style, titles: &[&str], columns: &[usize], least: &[u16], rows: &[Vec<String>]) -> Table {
+    let mut table = style.table();
+    table.set_header(columns.iter().map(|n| style.title(titles[*n])).collect::<Vec<_>>());
+    for row in rows {
+        table.add_row(columns.iter().map(|n| value(&row[*n])).collect::<Vec<_>>());
+    }
+    if style.width.is_some() {
+        for (column, least) in table.column_iter_mut().zip(least) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(*least)));
+        }
+    }
+    table
+}
+
+/// A line a column, as psql has it by `\x auto`; without what there is not.
+fn write_records(out: &mut impl Write, style: Style, titles: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    // Those of all records stand below one another.
+    let names = titles.iter().map(|title| title.chars().count()).max().unwrap_or(0) + 2;
+    let names = Width::Fixed(u16::try_from(names).unwrap_or(u16::MAX));
+    for (n, row) in rows.iter().enumerate() {
+        if n > 0 {
+            writeln!(out)?;
+        }
+        let mut record = style.table();
+        for (title, cell) in titles.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+            record.add_row(vec![style.title(title), Cell::new(cell)]);
+        }
+        if let Some(column) = record.column_mut(0) {
+            column.set_constraint(ColumnConstraint::Absolute(names));
+        }
+        write_table(out, &record)?;
+    }
+    Ok(())
 }
 
 fn write_one<R: Row>(mut out: impl Write, style: Style, format: Format, row: &R) -> io::Result<()> {
@@ -166,19 +207,29 @@ fn write_one<R: Row>(mut out: impl Write, style: Style, format: Format, row: &R)
 
 /// The columns that fit, less those that can be spared. If still too many are left, their cells are wrapped.
 fn fitting(titles: &[&str], dispensable: &[usize], rows: &[Vec<String>], width: usize) -> Vec<usize> {
-    let longest_line = |text: &str| text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
-    let wide = |n: &usize| {
-        let cells = rows.iter().filter_map(|row| row.get(*n)).map(|cell| longest_line(cell));
-        cells.chain([titles[*n].chars().count()]).max().unwrap_or(0) + 2
-    };
     let mut columns: Vec<usize> = (0..titles.len()).collect();
     for spared in dispensable {
-        if columns.iter().map(wide).sum::<usize>() <= width {
+        if columns.iter().map(|n| usize::from(widest(*n, titles, rows, longest_line))).sum::<usize>() <= width + 2 {
             break;
         }
         columns.retain(|n| n != spared);
     }
     columns
+}
+
+/// How wide a column is by its widest cell, its padding with it.
+fn widest(n: usize, titles: &[&str], rows: &[Vec<String>], of_cell: impl Fn(&str) -> usize) -> u16 {
+    let cells = rows.iter().filter_map(|row| row.get(n)).map(|cell| of_cell(cell));
+    let widest = cells.chain([of_cell(titles[n])]).max().unwrap_or(0) + 2;
+    u16::try_from(widest).unwrap_or(u16::MAX)
+}
+
+fn longest_line(text: &str) -> usize {
+    text.lines().map(|line| line.chars().count()).max().unwrap_or(0)
+}
+
+fn longest_word(text: &str) -> usize {
+    text.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0)
 }
 
 /// Numbers stand at the right of their column, so that they can be compared at a glance.
@@ -215,7 +266,7 @@ mod tests {
         }
     }
 
-    const PLAIN: Style = Style { is_terminal: false, is_coloured: false };
+    const PLAIN: Style = Style { width: None, is_coloured: false };
     const PORTS: [Port; 2] = [Port { service: "order", port: 8082 }, Port { service: "user", port: 80 }];
 
     fn written(format: Format) -> String {
@@ -237,9 +288,66 @@ mod tests {
     fn a_narrow_terminal_is_spared_what_can_be() {
         let rows = vec![vec!["1234".to_owned(), "abcdef".to_owned(), "xy".to_owned()]];
         let fitting = |width| fitting(&["n", "name", "by"], &[2, 0], &rows, width);
-        assert_eq!(fitting(18), [0, 1, 2]);
-        assert_eq!(fitting(17), [0, 1]);
-        assert_eq!((fitting(13), fitting(1)), (vec![1], vec![1]));
+        assert_eq!(fitting(16), [0, 1, 2]);
+        assert_eq!(fitting(15), [0, 1]);
+        assert_eq!((fitting(11), fitting(1)), (vec![1], vec![1]));
+    }
+
+    #[derive(Serialize)]
+    struct Act {
+        id: &'static str,
+        why: &'static str,
+        note: &'static str,
+    }
+
+    impl Row for Act {
+        const COLUMNS: &'static [&'static str] = &["id", "why", "note"];
+        const DISPENSABLE: &'static [usize] = &[2];
+
+        fn cells(&self) -> Vec<String> {
+            vec![self.id.to_owned(), self.why.to_owned(), self.note.to_owned()]
+        }
+    }
+
+    fn at_width(width: u16) -> String {
+        let acts = [
+            Act { id: "0198c5d0-6a6e-7cc0", why: "the provider is back", note: "sent" },
+            Act { id: "0198c5d0-6a6e-7cc1", why: "", note: "" },
+        ];
+        let mut out = Vec::new();
+        let style = Style { width: Some(width), is_coloured: false };
+        write_rows(&mut out, style, Format::Table, &acts).expect("memory can be written to");
+        let text = String::from_utf8(out).expect("output is UTF-8");
+        assert!(text.lines().all(|line| line.chars().count() <= width.into()), "wider than {width}:\n{text}");
+        text
+    }
+
+    #[test]
+    fn words_are_never_broken() {
+        insta::assert_snapshot!(at_width(80), @r"
+        id                  why                   note
+        0198c5d0-6a6e-7cc0  the provider is back  sent
+        0198c5d0-6a6e-7cc1
+        ");
+        insta::assert_snapshot!(at_width(41), @r"
+        id                  why
+        0198c5d0-6a6e-7cc0  the provider is back
+        0198c5d0-6a6e-7cc1
+        ");
+        insta::assert_snapshot!(at_width(30), @r"
+        id                  why
+        0198c5d0-6a6e-7cc0  the
+                            provider
+                            is back
+        0198c5d0-6a6e-7cc1
+        ");
+        insta::assert_snapshot!(at_width(27), @r"
+        id    0198c5d0-6a6e-7cc0
+        why   the provider is back
+        note  sent
+
+        id    0198c5d0-6a6e-7cc1
+        ");
     }
 
     #[test]

@@ -154,6 +154,7 @@ struct Line {
 impl Row for Line {
     const COLUMNS: &'static [&'static str] =
         &["service", "consumer", "topic", "partition", "next", "first", "end", "behind", "held by"];
+    const DISPENSABLE: &'static [usize] = &[8, 5];
 
     fn cells(&self) -> Vec<String> {
         let number = |number: Option<i64>| number.map(|number| number.to_string()).unwrap_or_default();

@@ -7,6 +7,7 @@ use crate::output::{self, Row};
 use chrono::{DateTime, Utc};
 use event_store::{OPERATION, Operation};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Runs one of the commands.
 ///
@@ -62,24 +63,76 @@ struct Entry {
     id: String,
     actor: String,
     act: String,
-    target: serde_json::Value,
+    target: Value,
     reason: Option<String>,
 }
 
 impl Row for Entry {
     const COLUMNS: &'static [&'static str] = &["at", "service", "by", "what", "to", "why"];
+    const DISPENSABLE: &'static [usize] = &[1];
 
     fn cells(&self) -> Vec<String> {
-        let fields = self.target.as_object().into_iter().flatten();
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let target: Vec<String> = fields.map(|(name, value)| format!("{name} {}", text(value))).collect();
         vec![
             self.at.clone(),
             self.service.to_owned(),
-            self.actor.clone(),
+            self.actor.strip_prefix("operator:").unwrap_or(&self.actor).to_owned(),
             self.act.clone(),
-            target.join(", "),
+            object(&self.target),
             self.reason.clone().unwrap_or_default(),
         ]
+    }
+}
+
+/// What an act was done to, in a few words; all of it is in the JSON.
+fn object(target: &Value) -> String {
+    let text = |name: &str| match &target[name] {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    };
+    let step = text("from").filter(|_| !target["order_id"].is_null()).map(|step| format!("from {step}"));
+    let place = || {
+        let parts = ["topic", "partition", "offset"].map(text);
+        parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+    };
+    let moved = || match (&target["from"], &target["to"]) {
+        (Value::Number(from), Value::Number(to)) => Some(format!("{from} → {to}")),
+        _ => None,
+    };
+    let words = match text("order_id") {
+        Some(order) => vec![Some(order), step],
+        None if target["topic"].is_null() => {
+            vec![
+                text("follower").or_else(|| text("projection")),
+                text("events").map(|events| format!("{events} events")),
+            ]
+        }
+        None => vec![text("consumer"), Some(place()), text("key").filter(|_| target["offset"].is_null()), moved()],
+    };
+    let words: Vec<String> = words.into_iter().flatten().filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { target.to_string() } else { words.join(" ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_act_is_told_in_a_few_words() {
+        for (target, told) in [
+            (json!({ "order_id": "o" }), "o"),
+            (json!({ "order_id": "o", "from": "commit_stock" }), "o from commit_stock"),
+            (
+                json!({ "consumer": "c", "topic": "t", "partition": 2, "offset": 7, "key": "k", "sha256": "…" }),
+                "c t/2/7",
+            ),
+            (json!({ "consumer": "c", "topic": "t", "key": "k" }), "c t k"),
+            (json!({ "consumer": "c", "topic": "t", "partition": 2, "from": 9, "to": 4 }), "c t/2 9 → 4"),
+            (json!({ "follower": "relay", "events": 5, "from": {}, "to": {} }), "relay 5 events"),
+            (json!({ "of": "tomorrow" }), r#"{"of":"tomorrow"}"#),
+        ] {
+            assert_eq!(object(&target), told);
+        }
     }
 }

@@ -192,6 +192,7 @@ struct Pending {
 
 impl Row for Pending {
     const COLUMNS: &'static [&'static str] = &["service", "recorded", "aggregate", "id", "#", "event"];
+    const DISPENSABLE: &'static [usize] = &[0];
 
     fn cells(&self) -> Vec<String> {
         vec![

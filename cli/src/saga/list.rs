@@ -109,6 +109,7 @@ impl Line {
 impl Row for Line {
     const COLUMNS: &'static [&'static str] =
         &["order", "state", "waits for", "total", "started", "took ms", "deadline", "undone because"];
+    const DISPENSABLE: &'static [usize] = &[5, 6, 4, 3];
 
     fn cells(&self) -> Vec<String> {
         let waits: Vec<String> = self.waits_for.iter().map(Waits::text).collect();

@@ -145,6 +145,7 @@ impl Step {
 impl Row for Step {
     const COLUMNS: &'static [&'static str] =
         &["lane", "step", "status", "attempt", "asked", "answered", "next", "answer"];
+    const DISPENSABLE: &'static [usize] = &[5, 6];
 
     fn cells(&self) -> Vec<String> {
         let answer = self.reference.iter().chain(&self.error).cloned().collect::<Vec<_>>();
@@ -202,6 +203,7 @@ impl Entry {
 
 impl Row for Entry {
     const COLUMNS: &'static [&'static str] = &["#", "at", "lane", "in", "out", "what happened", "by"];
+    const DISPENSABLE: &'static [usize] = &[2, 3, 4];
 
     fn cells(&self) -> Vec<String> {
         vec![

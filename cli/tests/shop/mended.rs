@@ -1,6 +1,8 @@
 //! What operators mend by the command line: dead letters, sagas, places. Each act is recorded.
 
+mod golden;
 mod stuck;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -41,6 +41,7 @@ impl Line {
 
 impl Row for Line {
     const COLUMNS: &'static [&'static str] = &["act", "consumer", "letter", "key", "reason"];
+    const DISPENSABLE: &'static [usize] = &[1];
 
     fn cells(&self) -> Vec<String> {
         let Self { act, consumer, letter, key, reason } = self;

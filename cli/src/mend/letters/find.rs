@@ -167,6 +167,7 @@ impl Line {
 impl Row for Line {
     const COLUMNS: &'static [&'static str] =
         &["service", "consumer", "letter", "key", "attempts", "edits", "behind it", "state", "since", "reason"];
+    const DISPENSABLE: &'static [usize] = &[5, 8, 1, 7];
 
     fn cells(&self) -> Vec<String> {
         vec![

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use testkit::eventually;
 use uuid::Uuid;
 
-use super::{LIVE, PATIENCE, publish, publish_garbage, run, said, texts};
+use super::golden::{Golden, redacted};
+use super::{LIVE, PATIENCE, publish, publish_garbage, texts};
 use crate::folder::Folder;
 use crate::process::sagashop;
 use crate::up::Up;
@@ -75,63 +76,7 @@ async fn skip_the_wait(folder: &Folder, order: &str) {
     folder.execute(Role::Orchestrator, "UPDATE timers SET due_at = clock_timestamp()").await;
 }
 
-/// Without any id in it.
-fn without_ids(word: &str) -> String {
-    const ID: usize = 36;
-    let at = (0..word.len()).find(|at| {
-        let id = word.get(*at..at + ID);
-        id.is_some_and(|id| id.contains('-') && Uuid::parse_str(id).is_ok())
-    });
-    at.map_or_else(|| word.to_owned(), |at| format!("{}[id]{}", &word[..at], without_ids(&word[at + ID..])))
-}
-
-/// What a command printed, without what differs from run to run.
-fn redacted(text: &str) -> String {
-    let word = |word: &str| {
-        let bare = word.trim_matches([',', '"', ';', ':']);
-        let replaced = match bare {
-            bare if Uuid::parse_str(bare).is_ok() => "[id]",
-            bare if chrono::DateTime::parse_from_rfc3339(bare).is_ok() => "[time]",
-            bare if bare.len() == 64 && bare.bytes().all(|byte| byte.is_ascii_hexdigit()) => "[sha256]",
-            bare if bare.starts_with("payment_commands/") => "[letter]",
-            bare if bare.starts_with("TXN-") || bare.starts_with("(TXN-") => "[transaction]",
-            bare if bare.matches(':').count() == 2 && bare.starts_with(|first: char| first.is_ascii_digit()) => {
-                "[clock]"
-            }
-            _ => return without_ids(word),
-        };
-        word.replace(bare, replaced)
-    };
-    // Numbers behind these words differ, too.
-    let line = |line: &str| {
-        let words: Vec<String> = line.split_whitespace().map(word).collect();
-        let before = |at: usize| at.checked_sub(1).and_then(|before| words.get(before)).map(String::as_str);
-        let is_one = |at: usize, word: &String| {
-            matches!(before(at), Some("partition" | "ms")) && word.starts_with(|first: char| first.is_ascii_digit())
-        };
-        let words = words.iter().enumerate().map(|(at, word)| if is_one(at, word) { "[n]" } else { word.as_str() });
-        words.collect::<Vec<_>>().join(" ")
-    };
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
-}
-
-struct Golden {
-    shop: Up,
-    told: String,
-}
-
 impl Golden {
-    /// Runs it, and takes down how it ended and what it printed.
-    async fn takes(&mut self, arguments: &[&str]) {
-        let output = said(self.shop.folder.data(), arguments).await;
-        let arguments: Vec<String> = arguments.iter().map(|argument| redacted(argument)).collect();
-        let text = |bytes: &[u8]| redacted(&String::from_utf8_lossy(bytes));
-        let code = output.status.code().unwrap_or(-1);
-        self.told += &format!("$ sagashop {}\n{}\n", arguments.join(" "), text(&output.stdout));
-        self.told +=
-            &format!("{}=> {code}\n\n", text(&output.stderr) + if output.stderr.is_empty() { "" } else { "\n" });
-    }
-
     /// Somebody who may look and no more looks, and tries to do something.
     async fn reader_acts(&mut self) {
         let folder = &self.shop.folder;
@@ -159,18 +104,6 @@ impl Golden {
         }
         assert_eq!(self.listed(&["ops", "log"]).await, json!([]), "nothing was done");
     }
-
-    async fn saga(&self, admin: &str, order: &str) -> Value {
-        self.shop.get(Role::Orchestrator, &format!("/sagas/{order}"), admin).await.body
-    }
-
-    async fn is_in(&self, admin: &str, order: &str, state: &str) {
-        eventually(PATIENCE, async || self.saga(admin, order).await["state"] == state).await;
-    }
-
-    async fn listed(&self, arguments: &[&str]) -> Value {
-        run(self.shop.folder.data(), arguments).await.answer
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -183,7 +116,7 @@ async fn a_stuck_saga_is_retried_and_the_poison_before_it_corrected() {
     // The provider's answer comes late: the saga waits for the charge.
     let slow = json!({ "product_id": product, "quantity": 1, "payment_method": "tok_timeout" });
     let order = shop.place(&customer, &slow).await;
-    let mut golden = Golden { shop, told: String::new() };
+    let mut golden = Golden::of(shop);
 
     golden.is_in(&admin, &order, "charging").await;
     golden.takes(&["saga", "pause", &order, "--reason", "the provider moves", "--dry-run"]).await;
@@ -218,7 +151,8 @@ async fn a_stuck_saga_is_retried_and_the_poison_before_it_corrected() {
 
     // An administrator has it asked for again, over REST.
     let retry = golden.shop.request(Method::POST, Role::Orchestrator, &format!("/sagas/{order}/retry"), &admin);
-    let retried = golden.shop.send(retry.header("idempotency-key", "once")).await;
+    let why = json!({ "reason": "the poison is being corrected" });
+    let retried = golden.shop.send(retry.header("idempotency-key", "once").json(&why)).await;
     assert_eq!((retried.status, &retried.body["state"]), (200, &json!("compensating")), "{}", retried.body);
     golden.takes(&["ops", "log", "orchestrator"]).await;
     eventually(PATIENCE, async || golden.listed(&letters).await.as_array().map(Vec::len) == Some(4)).await;
@@ -251,7 +185,7 @@ async fn a_stuck_saga_is_retried_and_the_poison_before_it_corrected() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_are_told_what_does_not_fit() {
     let _room = room_for_a_small_shop().await;
-    let mut golden = Golden { shop: Up::start(&["--empty"]).await, told: String::new() };
+    let mut golden = Golden::of(Up::start(&["--empty"]).await);
     let nobody = Uuid::nil().to_string();
     for arguments in [
         &["saga", "list", "--state", "stuk"][..],
@@ -282,7 +216,7 @@ async fn operators_are_told_what_does_not_fit() {
     for command in
         [["ops", "log"], ["saga", "list"], ["dead-letters", "list"], ["relay", "status"], ["offsets", "list"]]
     {
-        let output = said(golden.shop.folder.data(), &[&command[..], &["--database-url", away]].concat()).await;
+        let output = super::said(golden.shop.folder.data(), &[&command[..], &["--database-url", away]].concat()).await;
         assert_eq!(output.status.code(), Some(6), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     golden.reader_acts().await;
