@@ -50,6 +50,7 @@ pub use transfer::{EventsCopyArgs, EventsExportArgs, EventsImportArgs};
 pub use user::{AccountArgs, CreateAdminArgs, KeysArgs, KeysCommand, KeysRetireArgs, UserDatabaseArgs, UsersCommand};
 
 use crate::bench::http::Scenario;
+use crate::openapi;
 use crate::output::Format;
 use crate::ports::{Part, Role};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
@@ -162,7 +163,7 @@ pub enum Command {
     /// Measure; each benchmark but the canary runs the canary before and after itself.
     #[command(subcommand)]
     Bench(BenchCommand),
-    /// Print a service's OpenAPI document, or write them all.
+    /// Print a service's OpenAPI document or the payment provider's, or write them all.
     #[command(after_help = examples::OPENAPI)]
     Openapi(OpenapiArgs),
     /// List what is measured, or print the page that docs/metrics.md holds.
@@ -407,11 +408,11 @@ pub struct BenchGenerateArgs {
 
 /// `sagashop openapi`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(group = ArgGroup::new("which").args(["role", "all"]).required(true))]
+#[command(group = ArgGroup::new("which").args(["of", "all"]).required(true))]
 pub struct OpenapiArgs {
     /// Whose document to print.
-    #[arg(value_enum)]
-    pub role: Option<Role>,
+    #[arg(value_name = "ROLE", value_enum)]
+    pub of: Option<openapi::Of>,
     /// Instead: write all documents into this folder, as docs/api holds them. A document that would break its clients
     /// needs a new version first.
     #[arg(long, value_name = "FOLDER")]

@@ -2,10 +2,10 @@
 //!
 //! `cargo run -- openapi --all docs/api` writes them anew.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use sagashop::openapi;
-use sagashop::ports::Role;
+use sagashop::openapi::{self, Of};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api")
@@ -13,15 +13,53 @@ fn folder() -> PathBuf {
 
 #[test]
 fn the_documents_are_those_of_the_services() {
-    let stale: Vec<_> = Role::ALL
+    let stale: Vec<_> = Of::ALL
         .into_iter()
-        .filter(|role| {
-            let committed = std::fs::read_to_string(openapi::path(&folder(), *role)).unwrap_or_default();
-            committed != openapi::document(*role).expect("JSON")
+        .filter(|of| {
+            let committed = std::fs::read_to_string(openapi::path(&folder(), *of)).unwrap_or_default();
+            committed != openapi::document(*of).expect("JSON")
         })
-        .map(Role::name)
+        .map(Of::name)
         .collect();
     assert!(stale.is_empty(), "docs/api is not up to date for {stale:?}: cargo run -- openapi --all docs/api");
+}
+
+/// What the page on the protocol promises of each request and of what it is answered, the document has, and no more.
+#[test]
+fn the_protocol_of_payment_providers_is_documented_as_it_is() {
+    let document: serde_json::Value = serde_json::from_str(&openapi::document(Of::Psp).expect("JSON")).expect("JSON");
+    let page = std::fs::read_to_string(folder().join("../psp-protocol.md")).expect("the page");
+    let paths = document["paths"].as_object().expect("paths");
+    let mut statuses = BTreeSet::new();
+    for (path, item) in paths {
+        for (method, operation) in item.as_object().expect("an item") {
+            let told = format!("`{} {path}", method.to_uppercase());
+            assert!(page.contains(&told), "docs/psp-protocol.md does not tell of {told}");
+            statuses.extend(operation["responses"].as_object().expect("answers").keys().cloned());
+            let headers = operation["parameters"].as_array().expect("parameters").iter();
+            let headers: Vec<_> =
+                headers.filter(|one| one["in"] == "header").filter_map(|one| one["name"].as_str()).collect();
+            for header in ["Sagashop-Signature", "Sagashop-Nonce"] {
+                assert!(
+                    headers.iter().any(|name| name.eq_ignore_ascii_case(header)),
+                    "{told}: {header} of {headers:?}"
+                );
+            }
+        }
+    }
+    for told in page.lines().filter(|line| line.starts_with("| `POST /v1") || line.starts_with("| `GET /v1")) {
+        let path = told.split(['`', '?', ' ']).nth(3).expect("a path");
+        assert!(paths.contains_key(path), "{told}: of {:?}", paths.keys());
+    }
+    // The rows of the table of answers.
+    let rows = page.lines().filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit());
+    let told: BTreeSet<String> = rows
+        .flat_map(|row| row.split('|').nth(1).unwrap_or_default().split([',', ' ']))
+        .filter(|word| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(str::to_owned)
+        .collect();
+    let untold: Vec<_> = told.difference(&statuses).collect();
+    assert!(untold.is_empty(), "told, and not in the document: {untold:?}");
 }
 
 /// `cargo run -- metrics --markdown > docs/metrics.md` writes it anew.
@@ -34,9 +72,9 @@ fn the_metrics_are_those_that_the_program_declares() {
 
 #[test]
 fn no_document_breaks_its_clients_without_a_new_version() {
-    for role in Role::ALL {
-        let broken = openapi::breaks(&folder(), role).expect("comparable");
-        assert!(broken.is_empty(), "{} needs a new version:\n{}", role.title(), broken.join("\n"));
+    for of in Of::ALL {
+        let broken = openapi::breaks(&folder(), of).expect("comparable");
+        assert!(broken.is_empty(), "{} needs a new version:\n{}", of.title(), broken.join("\n"));
     }
 }
 
@@ -102,8 +140,16 @@ fn a_schema_break_is_refused_by_the_rules_that_it_breaks() {
         "schema_break",
         said(&["schemas", "check", "--against", before.path().to_str().expect("text")])
     );
+    let events = folder_of_events();
+    let events = events.to_str().expect("text");
     let json = said(&["schemas", "check", "--output", "jsonl", "--against", before.path().to_str().expect("text")]);
     assert!(json.contains(r#""rule":"field-removed""#), "{json}");
+    // A changed copy, as if it were of the next program.
+    let copy = said(&["schemas", "check", "--against", before.path().to_str().expect("text"), "--of", events]);
+    assert!(copy.contains("order_created        1  required-added  backward  currency"), "{copy}");
+    assert!(copy.ends_with("exit code 1"), "{copy}");
+    let clean = said(&["schemas", "check", "--of", events]);
+    assert!(clean.ends_with("nothing breaks who reads them.\nexit code 0"), "{clean}");
     let clean = said(&["schemas", "check"]);
     assert!(clean.ends_with("nothing breaks who reads them.\nexit code 0"), "{clean}");
 }

@@ -88,9 +88,10 @@ impl Charging {
         self.shop.get(Role::Orchestrator, &format!("/sagas/{}", self.order), &self.admin).await
     }
 
-    /// An administrator's act, under a key that it alone has.
+    /// An administrator's act, under a key of its own.
     async fn act(&self, what: &str, body: Value) -> Answer {
-        act(&self.shop, &self.admin, &format!("/sagas/{}/{what}", self.order), &format!("{what} {body}"), &body).await
+        let key = uuid::Uuid::now_v7().to_string();
+        act(&self.shop, &self.admin, &format!("/sagas/{}/{what}", self.order), &key, &body).await
     }
 
     async fn refused(&self, what: &str, body: Value, status: u16, text: &str) {
@@ -118,15 +119,15 @@ async fn a_saga_is_restarted_paused_and_resumed_with_a_reason_each() {
     ] {
         charging.refused(what, body, 409, text).await;
     }
-    for (what, body, text) in [
-        ("pause", json!({}), "reason"),
-        ("pause", why(" "), "reason"),
-        ("resume", json!({ "reason": "x", "by": "somebody else" }), "by"),
-        ("restart-from", from("charge", "no such step"), "step"),
-        ("restart-from", why("no step"), "step"),
-        ("retry", json!({ "reason": "x".repeat(501) }), "reason"),
+    for (what, body, status, text) in [
+        ("pause", json!({}), 400, "reason"),
+        ("pause", why(" "), 400, "reason"),
+        ("resume", json!({ "reason": "x", "by": "somebody else" }), 422, "by"),
+        ("restart-from", from("charge", "no such step"), 400, "step"),
+        ("restart-from", why("no step"), 400, "step"),
+        ("retry", json!({ "reason": "x".repeat(501) }), 400, "reason"),
     ] {
-        charging.refused(what, body, 400, text).await;
+        charging.refused(what, body, status, text).await;
     }
     let nobodys = format!("/sagas/{}/pause", uuid::Uuid::nil());
     assert_eq!(act(&charging.shop, &charging.admin, &nobodys, "nobodys", &why("x")).await.status, 404);

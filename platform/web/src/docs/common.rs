@@ -25,6 +25,8 @@ struct Operation {
     /// Whether it may be sent under an idempotency key.
     key: bool,
     in_path: bool,
+    /// Whether its sender signs it.
+    signed: bool,
 }
 
 const fn common(status: &'static str, name: &'static str, says: &'static str, fits: fn(&Operation) -> bool) -> Common {
@@ -35,15 +37,17 @@ const ANYTHING: fn(&Operation) -> bool = |_| true;
 const WITH_BODY: fn(&Operation) -> bool = |operation| operation.body;
 const WITH_BODY_OR_KEY: fn(&Operation) -> bool = |operation| operation.body || operation.key;
 const SECURED: fn(&Operation) -> bool = |operation| operation.secured;
+const SECURED_OR_SIGNED: fn(&Operation) -> bool = |operation| operation.secured || operation.signed;
+const CHANGING_OR_SIGNED: fn(&Operation) -> bool = |operation| WITH_BODY_OR_KEY(operation) || operation.signed;
 
 const COMMON: [Common; 14] = [
     common("400", "BadRequest", "The request cannot be read, or a value in it is not allowed", ANYTHING),
-    common("401", "Unauthenticated", "No access token, or none that is good", SECURED),
+    common("401", "Unauthenticated", "No access token or signature, or none that is good", SECURED_OR_SIGNED),
     common("403", "Forbidden", "The caller is known, and not allowed", SECURED),
     common("404", "NotFound", "There is none, or none that the caller may see", |operation| operation.in_path),
     common("406", "NotAcceptable", "None of the types in Accept can be answered", ANYTHING),
     common("408", "TooSlow", "The body did not arrive in time", WITH_BODY),
-    common("409", "Conflict", "It contradicts the present state", WITH_BODY_OR_KEY),
+    common("409", "Conflict", "It contradicts the present state", CHANGING_OR_SIGNED),
     common("413", "TooLarge", "The body is larger than allowed", WITH_BODY),
     common("415", "UnsupportedMediaType", "The body is of a type that is not understood", WITH_BODY),
     common("422", "Refused", "Understood, and refused: an unknown field, or a rule of the shop", WITH_BODY_OR_KEY),
@@ -84,6 +88,7 @@ fn complete(operation: &mut Value) {
         body: operation["requestBody"].is_object(),
         key: parameters.iter().any(|parameter| parameter["name"] == "Idempotency-Key"),
         in_path: parameters.iter().any(|parameter| parameter["in"] == "path"),
+        signed: parameters.iter().any(|parameter| parameter["name"] == crate::SIGNATURE),
     };
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for common in COMMON.iter().filter(|common| (common.fits)(&of)) {
