@@ -21,8 +21,9 @@ Examples:
   zstdcat backup/order.jsonl.zst | sagashop events import --from - --service order --yes
 
 A store's events are imported in the order of their lines; exported again, they are the same lines. Whatever an import was
-ended by, the same command goes on with it; nothing starts on a store before all are in. Read models are made from them at the next start. Offsets, timers, dead letters and the keys of personal data are not in
-an export: to move a shop, use events copy.";
+ended by, the same command goes on with it; nothing starts on a store before all are in. Read models are made from the
+events at the next start. Offsets, timers, dead letters and the keys of personal data are not in an export: to move a shop,
+use events copy.";
 
 pub(crate) const COPY_HELP: &str = "\
 Examples:
