@@ -25,7 +25,8 @@ fn what_led_to_nothing_in_the_recorded_histories_would_again() {
     // The order is asked to be confirmed once more, under another id.
     let mut streams = recorded("confirmed.jsonl");
     let saga = of(&mut streams, OrderFulfilment::TYPE);
-    let asks = saga.iter().rfind(|event| event.payload.contains("ConfirmOrder")).expect("it is asked for").clone();
+    let asks = |event: &&RecordedEvent| event.event_type == "command_issued" && event.payload.contains("ConfirmOrder");
+    let asks = saga.iter().rfind(asks).expect("it is asked for").clone();
     let (again, id) = (Uuid::from_u128(7), asks.metadata.event_id);
     let asked: serde_json::Value = serde_json::from_str(&asks.payload).expect("JSON");
     let command = asked["CommandIssued"]["command_id"].as_str().expect("an id");
