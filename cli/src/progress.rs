@@ -3,12 +3,15 @@
 //! On a terminal alone: whatever reads stderr otherwise gets nothing of it. It has no colours, so `NO_COLOR` changes
 //! nothing; a terminal that cannot move its cursor (`TERM=dumb`) gets none.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// Redrawn at most so often a second.
 const REDRAWN_PER_S: u8 = 10;
+/// What is left is guessed from the rate: before this there is none to guess from.
+const GUESSED_AFTER: Duration = Duration::from_secs(2);
 const OF_MANY: &str =
     "{prefix} {bar:20} {percent:>3} %  {human_pos} of {human_len} {unit}  {rate}  ETA {eta}  {wide_msg}";
 const OF_NOBODY_KNOWS: &str = "{prefix} {spinner} {human_pos} {unit}  {rate}  {elapsed}  {wide_msg}";
@@ -94,7 +97,13 @@ fn style(unit: &'static str, is_known: bool) -> ProgressStyle {
     let rate = |state: &ProgressState, out: &mut dyn Write| {
         let _ = write!(out, "{:.0}/s", state.per_sec());
     };
-    style.with_key("unit", named).with_key("rate", rate)
+    let left = |state: &ProgressState, out: &mut dyn Write| {
+        let _ = match state.elapsed() < GUESSED_AFTER {
+            true => out.write_str("…"),
+            false => write!(out, "{:#}", HumanDuration(state.eta())),
+        };
+    };
+    style.with_key("unit", named).with_key("rate", rate).with_key("eta", left)
 }
 
 #[cfg(test)]

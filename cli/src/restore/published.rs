@@ -29,9 +29,9 @@ const EVENTS: &str = "
 SELECT aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text AS payload,
        metadata::text AS metadata, position, transaction_id::text AS xid, recorded_at
   FROM events AS e
- WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2) AND (e.transaction_id, e.position) <= ($3::text::xid8, $4)
+ WHERE (e.transaction_id, e.position) > ($1::text::xid8, $2)
  ORDER BY e.transaction_id, e.position
- LIMIT $5";
+ LIMIT $3";
 
 /// What the stores and the broker say of each other.
 pub(super) struct Compared {
@@ -48,6 +48,15 @@ pub(super) struct Compared {
 struct Unknown {
     count: usize,
     named: Vec<String>,
+}
+
+/// A message that a store's event means.
+struct Meant {
+    role: Role,
+    /// The event's.
+    cursor: Cursor,
+    /// Whether its relay has passed it.
+    is_published: bool,
 }
 
 struct Outside {
@@ -86,17 +95,17 @@ pub(crate) fn publisher(role: Role) -> Option<Box<dyn Publish>> {
 pub(super) async fn compare(server: &Server, servers: &ServerArgs, stores: &[Store]) -> anyhow::Result<Compared> {
     let topics = Topics::new(server, servers);
     let bounds = topics.bounds_of_any().await.map_err(|reason| anyhow!(reason))?;
-    let mut expected: HashMap<Uuid, (Role, Cursor)> = HashMap::new();
+    let mut meant: HashMap<Uuid, Meant> = HashMap::new();
     for store in stores {
-        published(store, &mut expected).await.with_context(|| store.role.database())?;
+        messages_of(store, &mut meant).await.with_context(|| store.role.database())?;
     }
-    let messages = expected.len();
+    let messages = meant.values().filter(|meant| meant.is_published).count();
     let mut unknown: BTreeMap<&'static str, Unknown> = BTreeMap::new();
     let mut seen = std::collections::HashSet::new();
     for topic in topics::ALL.into_iter().filter(|topic| stores.iter().any(|store| store.role == owner(topic))) {
         for (place, of) in bounds.iter().filter(|(place, _)| *place.topic == *topic) {
             for (offset, id) in topics.ids(place, *of).await? {
-                match id.filter(|id| expected.contains_key(id)) {
+                match id.filter(|id| meant.contains_key(id)) {
                     Some(id) => {
                         seen.insert(id);
                     }
@@ -105,9 +114,9 @@ pub(super) async fn compare(server: &Server, servers: &ServerArgs, stores: &[Sto
             }
         }
     }
-    expected.retain(|id, _| !seen.contains(id));
+    meant.retain(|id, meant| meant.is_published && !seen.contains(id));
     let mut missing: BTreeMap<Role, (usize, Cursor)> = BTreeMap::new();
-    for (role, cursor) in expected.into_values() {
+    for Meant { role, cursor, .. } in meant.into_values() {
         let (count, first) = missing.entry(role).or_insert((0, cursor));
         (*count, *first) = (*count + 1, cursor.min(*first));
     }
@@ -124,17 +133,16 @@ impl Unknown {
     }
 }
 
-/// What the relay has published, by message. What is beyond its checkpoint is on its way.
-async fn published(store: &Store, into: &mut HashMap<Uuid, (Role, Cursor)>) -> anyhow::Result<()> {
+/// All that a store's events mean outside, by message. What is beyond the relay's checkpoint is on its way, or was
+/// published before the relay was set back.
+async fn messages_of(store: &Store, into: &mut HashMap<Uuid, Meant>) -> anyhow::Result<()> {
     let Some(publisher) = publisher(store.role) else { return Ok(()) };
-    let relay = relay(store).await?;
+    let (role, relay) = (store.role, relay(store).await?);
     let mut at = Cursor::default();
     loop {
         let rows = sqlx::query(EVENTS)
             .bind(at.transaction_id.to_string())
             .bind(at.position)
-            .bind(relay.transaction_id.to_string())
-            .bind(relay.position)
             .bind(PAGE_EVENTS)
             .fetch_all(&store.pool)
             .await?;
@@ -147,7 +155,7 @@ async fn published(store: &Store, into: &mut HashMap<Uuid, (Role, Cursor)>) -> a
             }
             for (index, outgoing) in publisher.publish(&event)?.into_iter().enumerate() {
                 let id = outgoing.id.unwrap_or_else(|| derived_id(event.metadata.event_id, index));
-                into.entry(id).or_insert((store.role, at));
+                into.entry(id).or_insert(Meant { role, cursor: at, is_published: at <= relay });
             }
         }
         if rows.len() < usize::try_from(PAGE_EVENTS)? {

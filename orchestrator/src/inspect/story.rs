@@ -256,13 +256,18 @@ pub fn in_words(event: &Event) -> String {
             let reference = reference.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
             format!("{step} {}{reference}", done(*direction))
         }
-        Event::StepFailed { step, reason, retry_at, .. } => match retry_at {
-            Some(at) => format!("{step} was refused: {reason}; asked again at {}", at.format("%H:%M:%S%.3f")),
-            None => format!("{step} was refused: {reason}"),
-        },
-        Event::StepTimedOut { step, attempt, .. } => format!("{step} was not answered in time (attempt {attempt})"),
+        Event::StepFailed { step, direction, reason, retry_at, .. } => {
+            let again =
+                retry_at.map(|at| format!("; asked again at {}", at.format("%H:%M:%S%.3f"))).unwrap_or_default();
+            format!("{}{step} was refused: {reason}{again}", undoing(*direction))
+        }
+        Event::StepTimedOut { step, direction, attempt, .. } => {
+            format!("{}{step} was not answered in time (attempt {attempt})", undoing(*direction))
+        }
         Event::CompensationStarted { reason, .. } => format!("began to undo what was done: {reason}"),
-        Event::SagaStuck { step, reason, .. } => format!("stuck at {step}: {reason}; an operator decides"),
+        Event::SagaStuck { step, direction, reason, .. } => {
+            format!("stuck at {}{step}: {reason}; an operator decides", undoing(*direction))
+        }
         Event::SagaCompleted { .. } => "completed".to_owned(),
         Event::SagaCancelled { reason, .. } => format!("cancelled, all of it undone: {reason}"),
         Event::OperatorRetried { actor, reason: Some(reason), .. } => format!("{actor} had it tried again: {reason}"),
@@ -273,6 +278,13 @@ pub fn in_words(event: &Event) -> String {
         Event::InputKept { input, .. } => format!("{} came, kept until it goes on", input.trigger().as_str()),
         Event::OperatorResumed { actor, reason, .. } => format!("{actor} had it go on: {reason}"),
         Event::OperatorRestarted { actor, reason, from, .. } => format!("{actor} had it go back to {from}: {reason}"),
+    }
+}
+
+fn undoing(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "",
+        Direction::Undo => "undoing ",
     }
 }
 
