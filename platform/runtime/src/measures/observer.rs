@@ -59,7 +59,7 @@ pub(super) static OLDEST_TRANSACTION_SECONDS: FloatGauges = FloatGauges::new(
 );
 pub(super) static POOL_CONNECTIONS: Gauges = Gauges::new(
     "db_pool_connections",
-    "Connections of the service's pool to its database.",
+    "Connections of the service's pool to its database; those kept between two statements count as used.",
     &[SERVICE, Label::one_of("state", &["idle", "used"])],
 );
 pub(super) static POOL_CONNECTIONS_MAX: Gauges =
